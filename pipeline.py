@@ -1,0 +1,126 @@
+"""Scopeformer pipeline: the command line. Every command is one function of `commands/`.
+
+    python pipeline.py profile demo          choose a parameter set
+    dvc repro                                run what is stale
+    python pipeline.py stage gan-train       run one stage, as DVC would
+"""
+
+import errno
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from settings.errors import PipelineError
+
+
+class _Commands(click.Group):
+    """Turns the pipeline's own errors into one line and an exit status; `--debug` shows the traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_status)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or ctx.params["debug"]:
+                raise
+            click.echo(f"error: no space left on the disk ({error.filename or 'while writing'}); free some, run it again", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Does pretraining on photos translated into the look of brain CT help to find haemorrhage? Not a medical device.
+
+    The stages are run by DVC (`dvc repro`, `dvc status`, `dvc exp run -S vit.depth=2`); these commands are what
+    it calls, and what stands beside it.
+    """
+
+
+@main.command()
+@click.argument("name")
+@click.option("--adopt", metavar="FINGERPRINT", help="Go on from the state of another fingerprint (a harmless edit).")
+def stage(name: str, adopt: str | None) -> None:
+    """Run one stage, e.g. gan-train or vit-train@2-cnn: what DVC calls. An interrupted training resumes."""
+    from commands.stage import run_stage
+
+    run_stage(name, adopt)
+
+
+@main.command()
+def plan() -> None:
+    """List what `dvc repro` would run, in order, and why."""
+    from commands.plan import print_plan
+
+    print_plan()
+
+
+@main.command()
+def graph() -> None:
+    """Render dvc.yaml from params.yaml (after adding a CNN, a variant, a corpus, or changing an import)."""
+    from commands.graph import write_graph
+
+    write_graph()
+
+
+@main.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Overwrite edits of params.yaml that no profile holds.")
+def profile(name: str, force: bool) -> None:
+    """Replace params.yaml by profiles/NAME.yaml (demo, paper, real-small) and render dvc.yaml."""
+    from commands.graph import switch_profile
+
+    switch_profile(name, force)
+
+
+@main.command()
+def manifest() -> None:
+    """List the raw files named in local.yaml in data/*.csv, for `dvc add`."""
+    from commands.manifest import write_manifests
+
+    write_manifests()
+
+
+@main.command()
+def doctor() -> None:
+    """Say what is here and what is missing: environment, devices, ranks, raw roots, weights files, space."""
+    from commands.doctor import print_doctor
+
+    sys.exit(1 if print_doctor() else 0)
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def inspect(path: Path) -> None:
+    """Explain an artifact: what it holds, its ranges and classes, where it came from; images get a contact sheet."""
+    from commands.inspect import inspect as explain
+
+    explain(path)
+
+
+@main.command()
+def table() -> None:
+    """Print Table 1 of the last report and the path of its page."""
+    from commands.table import show_table
+    from settings.places import ROOT
+
+    show_table(ROOT / "artifacts/report")
+
+
+@main.command()
+@click.option("--remove", is_flag=True, help="Delete what is listed.")
+def clean(remove: bool) -> None:
+    """Show what training state of old parameters, code or inputs holds."""
+    from commands.clean import clean as list_or_remove
+
+    list_or_remove(remove)
+
+
+if __name__ == "__main__":
+    main()

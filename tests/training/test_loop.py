@@ -1,0 +1,133 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.tiny import Tiny, run
+
+from settings.errors import Interrupted, TrainingFailed, WrongEnvironment
+from settings.places import ROOT, Local
+from training.checkpoint import latest
+from training.loop import train
+from training.ranks import start
+
+
+@pytest.fixture
+def machine():  # type: ignore[no-untyped-def]
+    return start(Local(device="cpu", precision="fp32"))
+
+
+def same(a: Tiny, b: Tiny) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.net.parameters(), b.net.parameters(), strict=True))
+
+
+def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    whole = Tiny()
+    curves = train(whole, run(tmp_path / "a"), *machine)
+    broken = Tiny()
+    broken.die_after = 7
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, run(tmp_path / "b"), *machine)
+    assert not same(whole, broken)
+    resumed = Tiny()
+    again = train(resumed, run(tmp_path / "b"), *machine)
+    assert same(whole, resumed) and again == curves
+    assert broken.seen + resumed.seen == whole.seen
+    assert resumed.steps == 15
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    first = Tiny()
+    curves = train(first, run(tmp_path), *machine)
+    second = Tiny()
+    assert train(second, run(tmp_path), *machine) == curves
+    assert same(first, second) and not second.seen
+
+
+def test_curves_validate_at_intervals_and_at_the_end(tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    curves = train(Tiny(), run(tmp_path), *machine)
+    assert [row["images"] for row in curves.validation] == [16, 32, 48, 60]
+    assert curves.training[-1]["images"] == 60
+    curves.write(tmp_path)
+    assert (tmp_path / "validation.csv").read_text().splitlines()[0] == "images,weight"
+
+
+def test_sigterm_saves_and_says_so(tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    task = Tiny()
+    original = task.step
+
+    def step(batch: torch.Tensor, images_seen: int) -> dict[str, torch.Tensor]:
+        if images_seen == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(batch, images_seen)
+
+    task.step = step  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="24 of 60"):
+        train(task, run(tmp_path, every=1000), *machine)
+    assert latest(tmp_path) == tmp_path / "state-000000000024"
+    resumed, whole = Tiny(), Tiny()
+    train(resumed, run(tmp_path), *machine)
+    train(whole, run(tmp_path / "whole"), *machine)
+    assert same(resumed, whole)
+
+
+def test_a_non_finite_loss_keeps_the_last_state(tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    task = Tiny()
+    original = task.step
+
+    def step(batch: torch.Tensor, images_seen: int) -> dict[str, torch.Tensor]:
+        losses = original(batch, images_seen)
+        return {"loss": losses["loss"] * float("nan")} if images_seen >= 12 else losses
+
+    task.step = step  # type: ignore[method-assign]
+    with pytest.raises(TrainingFailed, match="'loss' is not finite at 16 images"):
+        train(task, run(tmp_path), *machine)
+    assert latest(tmp_path) == tmp_path / "state-000000000012"
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(WrongEnvironment, match="torch sees none"):
+        start(Local(device="cuda"))
+
+
+def test_fewer_ranks_than_asked_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCOPEFORMER_RANKS", "2")
+    with pytest.raises(WrongEnvironment, match="2 ranks were asked for, 1 joined"):
+        start(Local(device="cpu"))
+
+
+RANKS = """
+import sys
+from pathlib import Path
+import torch
+from settings.places import Local
+from tests.training.tiny import Tiny, run
+from training.loop import train
+from training.ranks import start
+accelerator, decisions = start(Local(device="cpu", precision="fp32"))
+task = Tiny(accelerator.process_index, accelerator.num_processes, accelerator.prepare)
+work = Path(sys.argv[1])
+train(task, run(work), accelerator, decisions)
+torch.save({"net": task.net.state_dict(), "images": len(task.seen)}, work / f"end-{accelerator.process_index}.pt")
+accelerator.end_training()
+"""
+
+
+def test_two_ranks_agree_and_one_writes(tmp_path: Path) -> None:
+    script = tmp_path / "ranks.py"
+    script.write_text(RANKS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script), str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ends = [torch.load(tmp_path / f"end-{rank}.pt", weights_only=True) for rank in range(2)]
+    assert all(torch.equal(ends[0]["net"][name], ends[1]["net"][name]) for name in ends[0]["net"])
+    assert [end["images"] for end in ends] == [30, 30]
+    state = tmp_path / "state-000000000060"
+    assert sorted(p.name for p in state.iterdir()) == ["decisions.json", "rank-0.pt", "rank-1.pt", "shared.pt"]

@@ -1,0 +1,61 @@
+"""Precision, memory format and threads of a run: decided here, once, and stored with the training state.
+
+On a CPU with bf16 matrix units (AMX) autocast with channels_last is worth 2–4× for Xception; on one without, bf16
+is emulated and slower. No timing probe: a probe would decide differently from run to run, and a resumed run must
+compute what the interrupted one did.
+"""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """How a run computes. Stored as a dictionary in the state; `torch_device` is where it does."""
+
+    torch_device: str  # "cpu" or "cuda"
+    precision: str  # "fp32" or "bf16"
+    channels_last: bool  # for CNNs; the instance-normed translator loses by it on a CPU
+    threads: int  # intra-op threads of this rank; another number changes the order of sums
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type that autocast computes in."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def autocast(self) -> torch.autocast:
+        """Context of a forward pass; does nothing in fp32."""
+        return torch.autocast(self.torch_device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Memory format of CNNs and of their input."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the state and for printing."""
+        return asdict(self)
+
+
+def cpu_has_bf16_units() -> bool:
+    """Whether this CPU multiplies bf16 matrices in hardware (AMX tiles), from its flags."""
+    info = Path("/proc/cpuinfo")
+    return info.exists() and " amx_bf16" in info.read_text()
+
+
+def decide(device: str, precision: str, local_ranks: int = 1) -> Decisions:
+    """Decide for a device ("cpu", "cuda") and the wish of `local.yaml` or of a launch configuration ("auto", …)."""
+    if precision == "auto":
+        units = cpu_has_bf16_units() if device == "cpu" else torch.cuda.is_bf16_supported()
+        precision = "bf16" if units else "fp32"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Decisions(
+        torch_device=device,
+        precision=precision,
+        channels_last=device == "cuda" or precision == "bf16",
+        threads=max(1, cores // local_ranks),
+    )
