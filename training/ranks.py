@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -71,3 +73,16 @@ def check_agreement(accelerator: "Accelerator", models: Iterable[nn.Module]) -> 
     every = accelerator.gather(mine).reshape(-1, 8)
     if not bool((every == every[0]).all()):
         raise TrainingFailed("ranks hold different weights; this is a defect of the step: nothing was saved")
+
+
+def my_rows(count: int, accelerator: "Accelerator") -> npt.NDArray[np.int64]:
+    """Numbers of the rows that this rank takes of 0 … count - 1: as many on every rank, so the last may be repeats."""
+    ranks, each = accelerator.num_processes, -(-count // accelerator.num_processes)
+    return np.arange(accelerator.process_index, each * ranks, ranks, dtype=np.int64) % count
+
+
+def gather_rows(mine: torch.Tensor, count: int, accelerator: "Accelerator") -> npt.NDArray[np.float32]:
+    """Results for `my_rows` of every rank, in the order of the rows, repeats dropped; float32 on every rank."""
+    ranks, each = accelerator.num_processes, len(mine)
+    gathered = accelerator.gather(mine.float()).reshape(ranks, each, *mine.shape[1:]).transpose(0, 1)
+    return gathered.reshape(ranks * each, *mine.shape[1:])[:count].cpu().numpy()

@@ -1,0 +1,34 @@
+"""What an observer who cannot see faint detail sees: images blurred and noised before they are judged.
+
+A translator can hide a photo in contrast too faint to be seen (steganography); what is hidden so does not survive this.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. ITU-R BT.601-7, section 2.5.1
+BLUR_SIDE = 96  # pixels: the side at which a blur's sigma is given
+
+
+def luminance(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """n×H×W×3 uint8 → n×H×W float32, 0…255: luma of RGB, or of three windows as a network sees them."""
+    return images.astype(np.float32) @ LUMINANCE
+
+
+def degrade(images: npt.NDArray[np.uint8], blur: float, noise_sd: float, seed: int) -> npt.NDArray[np.uint8]:
+    """Images (n×H×W×C uint8) after a Gaussian blur, then white noise, then rounding to 8 bits.
+
+    `blur`: sigma in pixels of an image of side 96, scaled to the images' own side, so that it removes the same detail
+    at any side. `noise_sd`: in 8-bit levels, independent for each pixel and channel.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    sigma = blur * images.shape[1] / BLUR_SIDE
+    random = np.random.default_rng(seed)
+    out = np.empty_like(images)
+    for start in range(0, len(images), 64):
+        part = images[start : start + 64].astype(np.float32)
+        blurred = gaussian_filter(part, (0, sigma, sigma, 0), mode="nearest")
+        noised = blurred + np.float32(noise_sd) * random.standard_normal(part.shape, dtype=np.float32)
+        out[start : start + 64] = (noised + np.float32(0.5)).clip(0, 255).astype(np.uint8)
+    return out

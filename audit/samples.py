@@ -1,0 +1,92 @@
+"""Which photos and CT views the audit takes, and the grid that shows some of them. No choice depends on an outcome."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from corpus.contact_sheet import contact_sheet
+from corpus.windows import Window, Windows, to_windows
+
+Levels = npt.NDArray[np.uint8]  # n×H×W×1, one channel over the HU range
+
+
+def spread_over_classes(labels: Sequence[int], rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """At most `count` of `rows`, the first of each class, then the second of each, and so on; `labels` by row."""
+    place: dict[int, int] = {}
+    turns = []
+    for row in rows:
+        turns.append((place.setdefault(labels[row], 0), labels[row], int(row)))
+        place[labels[row]] += 1
+    return np.array([row for _, _, row in sorted(turns)[:count]], dtype=np.int64)
+
+
+def spread_evenly(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """At most `count` of `rows`, evenly over them."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64))]
+
+
+def ct_views(
+    slices: Levels, kind: str, zoom: tuple[float, float], tissue: float, side: int, seed: int
+) -> tuple[Levels, npt.NDArray[np.int64]]:
+    """One view of each slice at `side` pixels, and the rows of the slices that gave one.
+
+    "crops": a random crop inside the head, as the translator sees it; a slice without a crop of that much tissue (above
+    the vertex, nothing but the head's rest) is left out, unless all are so. "full": the whole slice.
+    """
+    import torch
+
+    from gan.crops import cut, oversampling, random_views, tissue_views, to_signed
+
+    rows = np.arange(len(slices))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        images = to_signed(torch.from_numpy(slices))
+        if kind == "crops":
+            views, share = tissue_views(images, tissue, zoom, rotate=0, flip=False)
+            enough = np.flatnonzero(share.numpy() >= tissue)
+            rows = enough if len(enough) else rows
+        else:
+            zoom = (1, 1)
+            views = random_views(len(slices), zoom, rotate=0, flip=False, device=images.device)
+        cropped = cut(images, views, side, oversampling(slices.shape[1], side, zoom[0]))[torch.from_numpy(rows)]
+    return ((cropped.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy(), rows
+
+
+def write_grid(
+    path: Path,
+    photos: npt.NDArray[np.uint8],
+    translated: Levels,
+    ct: Levels,
+    names: Sequence[str],
+    windows: Windows,
+    hu_range: tuple[float, float],
+    cell: int = 128,
+) -> None:
+    """A PNG of five rows: photos; translated as three windows in RGB, then in the first window; CT likewise.
+
+    `names` (n) are written under the photos. All rows have n columns; fewer CT views are repeated.
+    """
+    count = len(photos)
+    ct = ct[np.arange(count) % len(ct)]
+    first: Window = windows[0]
+    rows: list[npt.NDArray[np.uint8]] = [photos]
+    for levels in (translated, ct):
+        three = to_windows(levels, windows, *hu_range)
+        rows += [three, np.repeat(three[..., :1], 3, axis=-1)]
+    cells = np.stack([_to_cell(image, cell) for row in rows for image in row])
+    window = f"{first.level:g}/{first.width:g} HU"
+    captions = [
+        *names,
+        *["3 windows"] * count,
+        *[window] * count,
+        *["CT, 3 windows"] * count,
+        *[f"CT, {window}"] * count,
+    ]
+    contact_sheet(cells, captions, columns=count, cell=cell).save(path)
+
+
+def _to_cell(image: npt.NDArray[np.uint8], cell: int) -> npt.NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(image).resize((cell, cell), Image.Resampling.BILINEAR))

@@ -1,0 +1,39 @@
+"""Parameters of `evaluate`, `floors` and `report`."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from settings.loader import Parameters
+
+Clip = Annotated[float, Field(gt=0, le=0.01)]  # probabilities are held this far from 0 and 1 before the logarithm
+
+
+class Evaluate(Parameters):
+    """Scores of a head on val and test."""
+
+    clip: Clip  # Kaggle's: 1e-15
+
+
+class Floors(Parameters):
+    """What answers without a network reach on test."""
+
+    clip: Clip  # as evaluate.clip, else the rows of the table do not compare
+    position_bins: int = Field(ge=1)  # equal bins of the slice's place in its series, 0 … 1
+    position_smoothing: float = Field(gt=0)  # the prevalence counts as so many slices in each bin
+    hyperdense: tuple[float, float]  # HU from … to: fresh blood
+    bone: float  # HU from which a pixel is skull; at most the upper end of the stored range
+    erode: float = Field(ge=0, lt=0.2)  # share of the side taken off the inside of the skull: bone's blurred edge
+
+    @model_validator(mode="after")
+    def _ranges_are_in_order(self) -> "Floors":
+        if not self.hyperdense[0] < self.hyperdense[1] < self.bone:
+            raise ValueError(f"hyperdense: must rise and stay below bone ({self.bone:g} HU)")
+        return self
+
+
+class Report(Parameters):
+    """The page."""
+
+    title: str = Field(min_length=1)
+    dpi: int = Field(ge=50, le=600)  # dots per inch of figures that are drawn for it

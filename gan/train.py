@@ -1,0 +1,196 @@
+"""Training data of the translator, and the training itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from corpus.card import write_card
+from corpus.images import Images
+from gan import crops
+from gan.networks import BACK, FORWARD, save_generator
+from gan.parameters import GanTrain
+from gan.samples import write_grid
+from gan.translator import Generators, Translator
+from gan.watch import figures
+from settings.errors import BadArtifact, BadParameter
+from training.batches import IndexSampler
+from training.loop import Curves, Run, train
+from training.precision import Decisions
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the translator reads: rows of a photo corpus and rows of a one-channel CT corpus, train alone of both."""
+
+    photos: Images
+    photo_rows: npt.NDArray[np.int64]
+    ct: Images
+    ct_rows: npt.NDArray[np.int64]
+
+    @property
+    def hu(self) -> tuple[float, float]:
+        """HU at 0 and at 255 of the CT corpus."""
+        low, high = self.ct.card["hu_range"]
+        return float(low), float(high)
+
+
+def open_sources(photos: Path, ct: Path, train_ids: Sequence[str], parameters: GanTrain) -> Sources:
+    """Open both corpora and choose their train rows: photos of the part "train", slices of train patients.
+
+    Raises BadParameter when a corpus is too small in pixels for `gan_train.side`: what zoom shows must have been
+    stored, BadArtifact when a part is empty. For crops, slices with too little tissue for any crop are left out.
+    """
+    images, slices = Images(photos, "photos"), Images(ct, "hu")
+    wanted = parameters.side * (2 if parameters.ct_view == "crops" else 1)
+    if slices.side < wanted:
+        raise BadParameter(
+            f"gan_train.side: {parameters.side} px needs slices of {wanted} px (ct_view: {parameters.ct_view}), "
+            f"prepare_ct.hu_side is {slices.side}; raise hu_side or lower side"
+        )
+    if images.side < parameters.side:
+        raise BadParameter(
+            f"gan_train.side: {parameters.side} px is more than photos have ({images.side}); raise prepare_photos.side"
+        )
+    photo_rows = np.flatnonzero(np.array(images.column("part")) == "train")
+    ct_rows = slices.rows_of(train_ids)
+    if parameters.ct_view == "crops":
+        # The smallest crop is 1/zoom² of the slice, and a share of it must be tissue.
+        ct_rows = _with_tissue(slices, ct_rows, parameters.ct_tissue / parameters.ct_zoom[1] ** 2)
+    for rows, where in ((photo_rows, photos), (ct_rows, ct)):
+        if not len(rows):
+            raise BadArtifact(f"{where}: has no image of the train part; check the split's shares and rerun its stage")
+    return Sources(images, photo_rows, slices, ct_rows)
+
+
+class Feed:
+    """Batches for the translator: unpaired rows from disk, views cut on the device."""
+
+    def __init__(
+        self, sources: Sources, parameters: GanTrain, seed: int, rank: int, ranks: int, device: torch.device
+    ) -> None:
+        self.sources, self.parameters, self.device = sources, parameters, device
+        # Two orders, so that a photo does not meet the same slice in every pass.
+        self.photo_order = IndexSampler(len(sources.photo_rows), parameters.batch, seed, rank, ranks)
+        self.ct_order = IndexSampler(len(sources.ct_rows), parameters.batch, seed + 1, rank, ranks)
+
+    def read(self, images_seen: int) -> Batch:
+        """This rank's photos (n×H×W×3) and slices (n×H×W×1), uint8, from disk."""
+        s = self.sources
+        return (
+            torch.from_numpy(s.photos.shards.read(s.photo_rows[self.photo_order.rows(images_seen)])),
+            torch.from_numpy(s.ct.shards.read(s.ct_rows[self.ct_order.rows(images_seen)])),
+        )
+
+    def views(self, batch: Batch) -> Batch:
+        """Random views of photos (luminance) and slices, each n×1×side×side in -1…1 on the device."""
+        p = self.parameters
+        photos = crops.luminance(batch[0].to(self.device, non_blocking=True))
+        slices = crops.to_signed(batch[1].to(self.device, non_blocking=True))
+        photo_views = crops.random_views(len(photos), p.photo_zoom, 0.0, p.photo_flip, self.device)
+        if p.ct_view == "crops":
+            ct_views, _ = crops.tissue_views(slices, p.ct_tissue, p.ct_zoom, p.ct_rotate, p.ct_flip)
+        else:
+            ct_views = crops.random_views(len(slices), (1.0, 1.0), p.ct_rotate, p.ct_flip, self.device)
+        return (
+            crops.cut(photos, photo_views, p.side, crops.oversampling(photos.shape[-1], p.side, p.photo_zoom[0])),
+            crops.cut(slices, ct_views, p.side, crops.oversampling(slices.shape[-1], p.side, 1.0)),
+        )
+
+    def fixed(self, count: int, seed: int) -> Batch:
+        """`count` views of rows spread evenly over both train parts, the same whenever and wherever it is called."""
+        s = self.sources
+        chosen = [r[np.linspace(0, len(r) - 1, count).astype(np.int64)] for r in (s.photo_rows, s.ct_rows)]
+        torch.manual_seed(seed)  # the loop seeds each step itself
+        photos, slices = s.photos.shards.read(chosen[0]), s.ct.shards.read(chosen[1])
+        return self.views((torch.from_numpy(photos), torch.from_numpy(slices)))
+
+
+class Look:
+    """Validation on fixed train photos and CT views: figures, and a sample grid in `folder` (by the main process)."""
+
+    def __init__(
+        self, fixed: Batch, sources: Sources, folder: Path, accelerator: "Accelerator", decisions: Decisions
+    ) -> None:
+        self.photos, self.cts = fixed
+        self.sources, self.folder, self.accelerator, self.decisions = sources, folder, accelerator, decisions
+
+    def __call__(self, generators: Generators, images_seen: int) -> dict[str, float]:
+        """Every rank computes the same, from the same weights and images."""
+        with torch.no_grad(), self.decisions.autocast():
+            translated, as_photos = generators.to_ct(self.photos), generators.to_photo(self.cts)
+            cycled = generators.to_photo(translated)
+        if self.accelerator.is_main_process:
+            write_grid(
+                self.folder / sample_name(images_seen),
+                self.photos, translated, cycled, self.cts, as_photos,
+                self.sources.ct.windows()[0], self.sources.hu,
+            )  # fmt: skip
+        return figures(self.photos, translated, cycled, self.cts, self.sources.hu)
+
+
+def _with_tissue(slices: Images, rows: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.int64]:
+    """Those of the rows whose slice is tissue in at least `share` of its pixels (every fourth along each axis)."""
+    at_once = 512
+    kept = []
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        coarse = slices.shards.read(some)[:, ::4, ::4, 0]
+        kept.append(some[(coarse / 127.5 - 1 > crops.AIR).mean((1, 2)) >= share])
+    return np.concatenate(kept) if kept else rows
+
+
+def sample_name(images_seen: int) -> str:
+    """File name of a sample grid; names sort by images seen."""
+    return f"samples-{images_seen:09d}.png"
+
+
+def make_translator(
+    sources: Sources, parameters: GanTrain, run: Run, accelerator: "Accelerator", decisions: Decisions
+) -> Translator:
+    """The task that `train_translator` trains."""
+    feed = Feed(sources, parameters, run.seed, accelerator.process_index, accelerator.num_processes, accelerator.device)
+    look = Look(feed.fixed(parameters.samples, run.seed), sources, run.work, accelerator, decisions)
+    return Translator(parameters, run.seed, accelerator, decisions, feed.read, feed.views, look)
+
+
+def train_translator(
+    sources: Sources, parameters: GanTrain, run: Run, out: Path, accelerator: "Accelerator", decisions: Decisions
+) -> Curves:
+    """Train and, on the main process, write the artifact: averaged generators, curves, sample grids, card."""
+    task = make_translator(sources, parameters, run, accelerator, decisions)
+    curves = train(task, run, accelerator, decisions)
+    if accelerator.is_main_process:
+        averaged = task.averaged.module
+        save_generator(averaged.to_ct, out / FORWARD)
+        save_generator(averaged.to_photo, out / BACK)
+        curves.write(out)
+        for row in curves.validation:
+            name = sample_name(int(row["images"]))
+            (out / name).write_bytes((run.work / name).read_bytes())
+        write_card(out, "translator", **_content(sources, parameters, curves))
+    accelerator.wait_for_everyone()
+    return curves
+
+
+def _content(sources: Sources, parameters: GanTrain, curves: Curves) -> dict[str, Any]:
+    return {
+        "generator": {"filters": parameters.ngf, "blocks": parameters.blocks},
+        "side": parameters.side,
+        "hu_range": sources.ct.card["hu_range"],
+        "windows": sources.ct.card["windows"],
+        "photos": len(sources.photo_rows),
+        "slices": len(sources.ct_rows),
+        "images": int(curves.training[-1]["images"]),
+        "figures": {name: round(value, 4) for name, value in curves.validation[-1].items() if name != "images"},
+    }

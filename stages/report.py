@@ -1,0 +1,41 @@
+"""report: Table 1, Figure 2 and one self-contained page of everything that was made. Opens no label file; no torch."""
+
+from pathlib import Path
+
+from evaluation.parameters import Report
+from evaluation.report import Sources, write_report
+from stages.run import Job
+
+
+def run(job: Job) -> None:
+    parameters = job.section(Report, "report")
+    variants, cnns = job.parameters["variants"], job.parameters["cnns"]
+
+    def those(prefix: str) -> dict[str, Path]:
+        return {path.removeprefix(prefix): job.input(path) for path in sorted(job.inputs) if path.startswith(prefix)}
+
+    def perhaps(path: str) -> Path | None:
+        return job.input(path) if path in job.inputs else None
+
+    tuned = those("artifacts/cnns/")
+    sources = Sources(
+        variants=variants,
+        cnns=cnns,
+        ct_source=job.parameters["prepare_ct"]["source"],
+        photos_source=job.parameters["prepare_photos"]["source"],
+        evaluations={name: job.input(f"artifacts/evaluation/{name}") for name in variants},
+        heads={name: job.input(f"artifacts/vit/{name}") for name in variants},
+        tuned={name: tuned[name] for name in cnns if name in tuned},
+        pretrained=those("artifacts/pretrained/"),
+        floors=job.input("artifacts/floors"),
+        ct=job.input(f"artifacts/ct/hu-{job.parameters['prepare_ct']['hu_side']}"),
+        parts=job.input("artifacts/split/parts.parquet"),
+        photos=job.input("artifacts/photos"),
+        translated=perhaps("artifacts/translated"),
+        gan=perhaps("artifacts/gan"),
+        audit=perhaps("artifacts/audit"),
+        provenance=tuple(those("artifacts/provenance/").values()),
+    )
+    rows = write_report(job.out("artifacts/report"), sources, parameters.title, parameters.dpi)
+    kinds = [row.kind for row in rows]
+    print(f"{job.name}: {kinds.count('variant')} variants beside {kinds.count('floor')} floors")

@@ -1,0 +1,50 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from evaluation.table import PAPER, cnn_row, data_sentence, floor_row, variant_row, write_table
+from settings.errors import BadParameter
+from tests.evaluation.made import VARIANTS
+
+CARD = {"grid": [7, 7], "channels": 2048, "parameters": 308_500_000}
+TEST = {
+    "weighted_log_loss": 0.08, "equal_log_loss": 0.07, "mean_accuracy": 0.97, "mean_auc": None, "auc_any": 0.9,
+    "labels": {"any": {"positive_patients": 12}},
+}  # fmt: skip
+
+
+def test_a_variant_stands_beside_the_papers_row(tmp_path: Path) -> None:
+    row = variant_row("2-cnn", VARIANTS["2-cnn"], CARD, TEST)
+    assert (row.input, row.paper_accuracy, row.paper_loss) == ("7×7×2048", 0.9746, 0.07754)
+    other = variant_row("same-file-2", VARIANTS["same-file-2"], CARD, TEST)
+    assert other.paper == "" and other.paper_loss is None
+    write_table(tmp_path / "table1.csv", [row, other, floor_row("always-no", TEST)])
+    with (tmp_path / "table1.csv").open(newline="", encoding="utf-8") as file:
+        first, second, third = csv.DictReader(file)
+    assert first["weighted_log_loss"] == "0.080000" and first["mean_auc"] == "" and first["parameters"] == "308500000"
+    assert second["paper_loss"] == "" and third["kind"] == "floor" and third["positive_patients"] == "12"
+
+
+def test_an_unknown_row_of_the_paper_is_named() -> None:
+    with pytest.raises(BadParameter, match=r"variants\.x\.paper.*did you mean '1-CNN-ViT \(GAN\)'"):
+        variant_row("x", {**VARIANTS["vit"], "paper": "1-CNN-ViT GAN"}, CARD, TEST)
+
+
+def test_the_papers_rows() -> None:
+    assert [round(row.accuracy * 100, 2) for row in PAPER.values()] == [94.33, 96.95, 97.46, 98.04, 97.58]
+    assert {entry["paper"] for entry in VARIANTS.values()} >= set(PAPER)
+
+
+def test_the_gap_of_a_cnn() -> None:
+    row = cnn_row("a", {"train_weighted_log_loss": 0.1, "val_weighted_log_loss": 0.3})
+    assert (row.kind, row.train_weighted_log_loss, row.val_weighted_log_loss) == ("cnn", 0.1, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("ct", "photos", "words"),
+    [("phantom", "drawn", "prove nothing about CT"), ("phantom", "folder", "prove nothing about CT"),
+     ("folder", "drawn", "nothing is proved about ImageNet"), ("folder", "folder", "more than chance")],
+)  # fmt: skip
+def test_the_sentence_says_what_the_data_can_prove(ct: str, photos: str, words: str) -> None:
+    assert words in data_sentence(ct, photos)

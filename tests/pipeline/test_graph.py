@@ -1,0 +1,118 @@
+import modulefinder
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from settings.errors import BadParameter
+from settings.loader import load_yaml
+from settings.places import ROOT
+from stages.graph import ROOMS, closure, declarations, nodes, render, to_yaml, validate
+
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+
+
+def demo() -> dict[str, Any]:
+    return load_yaml(ROOT / "profiles/demo.yaml")
+
+
+def test_the_committed_graph_is_the_rendering_of_the_committed_parameters() -> None:
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "profiles/demo.yaml").read_text()
+    assert (ROOT / "dvc.yaml").read_text() == to_yaml(render(load_yaml(ROOT / "params.yaml")))
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_every_profile_is_valid_and_renders(profile: Path) -> None:
+    params = load_yaml(profile)
+    validate(params)
+    rendered = yaml.safe_load(to_yaml(render(params)))
+    names = {node.name for node in nodes(params)}
+    assert rendered["stages"].keys() == names
+    assert names >= {"prepare-ct", "split-ct", "prepare-photos", "gan-train", "gan-generate", "gan-audit", "gan-pretrain",
+                     "corpus-pretrain", "cnn-finetune", "extract-features", "vit-train", "evaluate", "floors", "report"}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", sorted({node.module for node in nodes(demo())}))
+def test_code_deps_are_the_import_closure(module: str) -> None:
+    """Against the standard library's own finder, which reads bytecode, not the syntax tree."""
+    finder = modulefinder.ModuleFinder(path=[str(ROOT)])
+    finder.run_script(str(ROOT / module))
+    found = {Path(m.__file__).relative_to(ROOT).as_posix() for m in finder.modules.values() if m.__file__}
+    found = {path for path in found if path.split("/")[0] in ROOMS and not path.endswith("__init__.py")}
+    assert set(closure(module)) == found | {module}
+
+
+def test_packages_have_no_code_of_their_own() -> None:
+    """Closures leave `__init__.py` out, so nothing may live there."""
+    assert all(not (ROOT / room / "__init__.py").read_text() for room in (*ROOMS, "commands"))
+
+
+def test_light_stages_do_not_import_torch_rooms() -> None:
+    for stage in ("stages/prepare_ct.py", "stages/split_ct.py", "stages/phantom_ct.py", "stages/prepare_photos.py", "stages/floors.py"):
+        assert not any(path.startswith(("training/", "gan/", "backbones/", "vit/")) for path in closure(stage)), stage
+
+
+def test_the_translator_depends_on_no_label_and_no_test_patient() -> None:
+    for name in ("gan-train", "gan-generate"):
+        deps = declarations(demo())[name].deps
+        assert not any("labels" in dep or "parts" in dep or dep.endswith(".csv") for dep in deps)
+
+
+def test_test_labels_are_read_by_evaluate_and_floors_alone() -> None:
+    readers = {name.partition("@")[0] for name, stage in declarations(demo()).items() if "artifacts/split/labels-test.parquet" in stage.deps}
+    assert readers == {"evaluate", "floors"}
+
+
+def test_a_variant_of_any_number_of_cnns_is_one_edit() -> None:
+    params = demo()
+    cnns = list(params["cnns"])
+    params["variants"]["five"] = {**params["variants"]["2-cnn"], "cnns": [cnns[0], cnns[1], cnns[0], cnns[1], cnns[0]], "paper": None}
+    validate(params)
+    before, after = declarations(demo()), declarations(params)
+    assert after.keys() - before.keys() == {"vit-train@five", "evaluate@five"}
+    changed = {name for name in before if (before[name].deps, before[name].params) != (after[name].deps, after[name].params)}
+    assert changed == {"report"}
+    group = render(params)["stages"]["vit-train"]
+    assert group["foreach"]["five"] == {f"in{i}": f"artifacts/features/{cnns[i % 2]}" for i in range(5)}
+    assert group["foreach"]["2-cnn"]["in4"] == group["foreach"]["2-cnn"]["in1"]  # repeats an input that it has
+
+
+def test_folder_sources_hang_on_manifests() -> None:
+    params = demo()
+    params["prepare_ct"]["source"] = params["prepare_photos"]["source"] = "folder"
+    found = declarations(params)
+    assert "phantom-ct" not in found
+    assert found["prepare-ct"].deps == ["data/ct.csv"]
+    assert "data/labels.csv" in found["split-ct"].deps and found["prepare-photos"].deps == ["data/photos.csv"]
+
+
+def test_an_imagenet_file_replaces_the_photos_cnn_as_start() -> None:
+    params = demo()
+    params["imagenet"] = {"file": "x.safetensors", "sha256": "0" * 64, "batchnorm_eps": 0.001}
+    before, after = declarations(demo()), declarations(params)
+    assert "artifacts/pretrained/photos" in before["gan-pretrain"].deps
+    assert "artifacts/pretrained/photos" not in after["gan-pretrain"].deps
+    tuned = [name for name in after if name.startswith("cnn-finetune@")]
+    assert tuned and all("artifacts/pretrained/photos" not in after[name].deps for name in tuned)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("gan_trane", {}, "did you mean 'gan_train'"),
+        ("seed", "x", "seed"),
+        ("variants", {"a": {"cnns": ["imagenet-q"], "side": None, "patch": 1, "projection": None, "encoder": "vit", "seed": 0}}, "did you mean 'imagenet-"),
+        ("corpora", {"grey": {"kind": "photos"}}, "corpora.photos: missing"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said(key: str, value: Any, message: str) -> None:
+    with pytest.raises(BadParameter, match=message):
+        validate({**demo(), key: value})
+
+
+def test_a_side_that_is_not_prepared_is_said() -> None:
+    params = demo()
+    params["cnns"][next(iter(params["cnns"]))]["side"] = 77
+    with pytest.raises(BadParameter, match=r"77 is not among prepare_ct\.sides"):
+        validate(params)

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import log_loss
+
+from corpus.card import read_card
+from settings.errors import BadArtifact
+from stages import evaluate
+from stages.run import Job
+from tests.evaluation.jobs import make_job
+from tests.evaluation.made import HU_SIDE, LABELS, make_split
+from vit.parameters import Variant
+
+ENTRY = {"cnns": ["a", "b"], "patch": 1, "side": None, "projection": None, "encoder": "vit", "seed": 0}
+SPLIT = [f"artifacts/split/{name}.parquet" for name in ("parts", "labels-val", "labels-test")]
+
+
+def made_job(root: Path, monkeypatch: pytest.MonkeyPatch, order: slice = slice(None)) -> Job:
+    """Two features folders with the slices of the split; b's in another order if asked for."""
+    make_split(root)
+    ids = pq.read_table(root / f"artifacts/ct/hu-{HU_SIDE}/index.parquet").column("id").to_pylist()
+    for name, chosen in (("a", ids), ("b", ids[order])):
+        (root / "artifacts/features" / name).mkdir(parents=True)
+        pq.write_table(pa.table({"id": chosen}), root / f"artifacts/features/{name}/index.parquet")
+    (root / "artifacts/vit/two").mkdir(parents=True)
+    entry = {key: value for key, value in ENTRY.items() if key in Variant.model_fields}
+    parameters = {"evaluate": {"clip": 1e-15}, "variants": {"two": entry}}
+    inputs = [*SPLIT, "artifacts/vit/two", "artifacts/features/a", "artifacts/features/b"]
+    return make_job(root, monkeypatch, "evaluate@two", parameters, inputs, ["artifacts/evaluation/two"])
+
+
+def test_scores_belong_to_their_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that answers with the number of the row: each slice must get that of its own row."""
+    asked: dict[str, Any] = {}
+
+    def predict(folder: Path, sources: list[Path], rows: np.ndarray, *_: Any) -> np.ndarray:
+        asked.update(folder=folder.name, sources=[source.name for source in sources])
+        return np.tile(rows[:, None] / 40 - 1, (1, 6)).astype(np.float32)
+
+    monkeypatch.setattr(evaluate, "predict", predict)
+    job = made_job(tmp_path, monkeypatch)
+    evaluate.run(job)
+    assert asked == {"folder": "two", "sources": ["a", "b"]}
+    folder = job.out("artifacts/evaluation/two")
+    scores = pq.read_table(folder / "scores.parquet")
+    assert scores.column_names == ["id", "patient", "part", *LABELS, *(f"logit_{label}" for label in LABELS)]
+    assert set(scores["part"].to_pylist()) == {"val", "test"} and scores.num_rows == 40
+    rows = np.array([int(id_[1:]) for id_ in scores["id"].to_pylist()])
+    np.testing.assert_allclose(scores["logit_any"].to_numpy(), rows / 40 - 1, rtol=1e-6)
+    test = scores.filter(np.array(scores["part"].to_pylist()) == "test")
+    truth = np.stack([test[label].to_numpy() for label in LABELS], axis=1)
+    labelled = pq.read_table(tmp_path / "artifacts/split/labels-test.parquet")
+    np.testing.assert_array_equal(truth, np.stack([labelled[label].to_numpy() for label in LABELS], axis=1))
+    p = 1 / (1 + np.exp(-np.stack([test[f"logit_{label}"].to_numpy() for label in LABELS], axis=1).astype(np.float64)))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics) == ["weighted_log_loss", "mean_accuracy", "auc_any", "mean_auc"]
+    weight = np.tile([1, 1, 1, 1, 1, 2], len(truth))
+    assert metrics["weighted_log_loss"] == pytest.approx(log_loss(truth.ravel(), p.ravel(), sample_weight=weight))
+    details = json.loads((folder / "details.json").read_text())
+    assert details["val"]["slices"] == details["test"]["slices"] == 20
+    assert read_card(folder, "evaluation")["variant"] == "two"
+
+
+def test_maps_of_other_slices_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadArtifact, match=r"features/b: has other slices than"):
+        evaluate.run(made_job(tmp_path, monkeypatch, slice(None, None, -1)))
+
+
+def test_a_slice_without_maps_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["x", "y"]}), tmp_path / "index.parquet")
+    assert evaluate.rows_of(["y", "x"], [tmp_path]).tolist() == [1, 0]
+    with pytest.raises(BadArtifact, match="has no slice z"):
+        evaluate.rows_of(["x", "z"], [tmp_path])

@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from corpus.card import read_card
+from settings.errors import BadParameter
+from stages.floors import run
+from tests.evaluation.jobs import make_job
+from tests.evaluation.made import HU_SIDE, LABELS, make_split
+
+FLOORS: dict[str, Any] = {
+    "clip": 1e-15, "position_bins": 4, "position_smoothing": 10, "hyperdense": [50, 90], "bone": 180, "erode": 0.02,
+}  # fmt: skip
+INPUTS = [
+    f"artifacts/ct/hu-{HU_SIDE}",
+    *(f"artifacts/split/{n}.parquet" for n in ("parts", "labels-train", "labels-test")),
+]
+
+
+def floors(root: Path, monkeypatch: pytest.MonkeyPatch, **change: Any) -> dict[str, Any]:
+    make_split(root)
+    parameters = {"floors": {**FLOORS, **change}, "prepare_ct": {"hu_side": HU_SIDE}}
+    job = make_job(root, monkeypatch, "floors", parameters, INPUTS, ["artifacts/floors"])
+    run(job)
+    assert read_card(job.out("artifacts/floors"), "floors")["labels"] == list(LABELS)
+    found: dict[str, Any] = json.loads((job.out("artifacts/floors") / "floors.json").read_text())
+    return found
+
+
+def test_floors_are_fitted_on_train_and_scored_on_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = floors(tmp_path, monkeypatch)
+    assert list(found["floors"]) == ["always-no", "prevalences", "slice-position", "hyperdense-area"]
+    train, test = (pq.read_table(tmp_path / f"artifacts/split/labels-{part}.parquet") for part in ("train", "test"))
+    truth = np.stack([test[label].to_numpy() for label in LABELS], axis=1)
+    assert found["floors"]["always-no"]["mean_accuracy"] == pytest.approx(1 - truth.mean())
+    p = (train["any"].to_numpy().sum() + 0.5) / (train.num_rows + 1)
+    expected = -np.where(truth[:, 5], np.log(p), np.log(1 - p)).mean()
+    assert found["floors"]["prevalences"]["labels"]["any"]["log_loss"] == pytest.approx(expected)
+    # Blood is drawn where `any` is 1 and nowhere else.
+    assert found["area"]["auc_any_test"] == found["floors"]["hyperdense-area"]["auc_any"] == 1
+    assert found["train"]["slices"] == 40 == found["train"]["cnn"]["slices"] + found["train"]["head"]["slices"]
+
+
+def test_bone_above_the_stored_range_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadParameter, match=r"floors\.bone: 300"):
+        floors(tmp_path, monkeypatch, bone=300)

@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from corpus.images import finish_images
+from corpus.shards import write_shard
+from photos.parameters import Drawn
+from photos.prepare import prepare_drawn
+from settings.errors import BadArtifact
+from settings.places import Local
+from stages import gan_audit, run
+from stages.run import Job
+
+SECTION: dict[str, Any] = {
+    "photos": 12, "confidence": 0.95, "retrieval": {"blur": 1.0, "noise_sd": 3.0},
+    "ct": {"kind": "crops", "zoom": [1, 2], "tissue": 0.3, "count": 6}, "squeezed": [20, 45], "columns": 4, "batch": 5,
+    "classifier": None,
+}  # fmt: skip
+WINDOWS = [[40, 80], [80, 200], [40, 380]]
+INPUTS = ["artifacts/photos", "artifacts/translated", "artifacts/ct/hu-48", "artifacts/split/parts.parquet"]
+
+
+class ByBrightness(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.stack([images.float().mean((1, 2, 3)), torch.full((len(images),), 128.0)], 1)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Translated photos that are the photos in grey, and slices of four patients."""
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    for folder in ("photos", "translated", "ct/hu-48", "split", "pretrained/photos", ".audit.part"):
+        (tmp_path / "artifacts" / folder).mkdir(parents=True)
+    place = tmp_path / "artifacts"
+    prepare_drawn(
+        Drawn(classes=2, per_class=16, held_out_share=0.5, seed=0), 32, tmp_path / "work-photos", place / "photos"
+    )
+    index = pq.read_table(place / "photos/index.parquet")
+    photos = np.concatenate([np.load(shard) for shard in sorted((place / "photos").glob("*.npy"))])
+    grey = photos.astype(np.float32).mean(-1, keepdims=True).astype(np.uint8)
+    write_shard(place / "translated", 0, grey)
+    finish_images(place / "translated", "hu", index, [], hu_range=[-150.0, 230.0], windows=WINDOWS)
+
+    y, x = np.mgrid[:48, :48] - 23.5
+    slices = np.where(np.hypot(x, y) < 20, 130, 0).astype(np.uint8)[None, ..., None].repeat(12, axis=0)
+    slices += np.random.default_rng(0).integers(0, 9, slices.shape, dtype=np.uint8)
+    ids, patients = [f"s{i}" for i in range(12)], [f"p{i // 3}" for i in range(12)]
+    write_shard(place / "ct/hu-48", 0, slices)
+    table = pa.table({"id": ids, "patient": patients})
+    finish_images(place / "ct/hu-48", "hu", table, [], hu_range=[-150.0, 230.0], windows=WINDOWS)
+    parts = ["train"] * 3 + ["val"] * 6 + ["test"] * 3
+    pq.write_table(pa.table({"id": ids, "patient": patients, "part": parts}), place / "split/parts.parquet")
+    return tmp_path
+
+
+def job(root: Path, section: dict[str, Any] = SECTION) -> Job:
+    parameters = {"gan_audit": section, "prepare_ct": {"hu_side": 48}, "seed": 0}
+    (root / "work").mkdir(exist_ok=True)
+    inputs = frozenset([*INPUTS, "artifacts/pretrained/photos"])
+    return Job("gan-audit", parameters, root / "work", Local(device="cpu"), inputs, frozenset(["artifacts/audit"]))
+
+
+def card(classes: list[str]) -> dict[str, Any]:
+    return {"kind": "classifier", "architecture": "by brightness", "classes": classes}
+
+
+def test_the_audit(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    known = card(["n90000001", "n90000002"])
+    monkeypatch.setattr(gan_audit, "load_classifier", lambda folder: (ByBrightness(), known))
+    gan_audit.run(job(root))
+    out = root / "artifacts/.audit.part"
+    assert {path.name for path in out.iterdir()} == {
+        "audit.json",
+        "metrics.json",
+        "card.json",
+        "grid.png",
+        "histogram.png",
+    }
+    figures = json.loads((out / "audit.json").read_text())
+    assert figures["retrieval"]["cells_8"]["translated"] == {
+        **figures["retrieval"]["cells_8"]["translated"],
+        "share": 1,
+        "n": 12,
+    }
+    assert figures["agreement"]["chance"] == 0.5 and figures["agreement"]["photos"]["n"] == 12
+    assert figures["hounsfield"]["between_patients"]["patients"] == 2  # the val patients, no others
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics.keys() == {"retrieval_8", "agreement_translated", "agreement_grey_windowed", "hu_distance"}
+    written = json.loads((out / "card.json").read_text())
+    assert written["kind"] == "audit" and written["val_patients"] == 2 and written["ct_views"] == 6
+    assert "retrieval of the photo by 8×8 gradients after blur and noise 100.0%" in capsys.readouterr().out
+
+
+def test_a_classifier_of_other_classes_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gan_audit, "load_classifier", lambda folder: (ByBrightness(), card(["n1", "n2"])))
+    with pytest.raises(BadArtifact, match="knows other classes"):
+        gan_audit.run(job(root))
+
+
+def test_an_imagenet_classifier_needs_imagenets_index(root: Path) -> None:
+    chosen = {"architecture": "resnet18", "file": "w", "sha256": "0" * 64, "side": 32, "classes": "imagenet"}
+    with pytest.raises(BadArtifact, match=r"n90000001 has no ImageNet index.*synset_words\.txt"):
+        gan_audit.run(job(root, {**SECTION, "classifier": chosen}))
+
+
+def test_translations_of_other_photos_are_refused(root: Path) -> None:
+    folder = root / "artifacts/translated"
+    index = pq.read_table(folder / "index.parquet")
+    pq.write_table(index.take(list(range(len(index)))[::-1]), folder / "index.parquet")
+    with pytest.raises(BadArtifact, match="of other photos"):
+        gan_audit.run(job(root))
+
+
+def test_no_val_patient_is_an_error(root: Path) -> None:
+    parts = pa.table({"id": ["s0"], "patient": ["p0"], "part": ["train"]})
+    pq.write_table(parts, root / "artifacts/split/parts.parquet")
+    with pytest.raises(BadArtifact, match="no val patient"):
+        gan_audit.run(job(root))

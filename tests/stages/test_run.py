@@ -1,0 +1,174 @@
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, TrainingFailed
+from settings.loader import Parameters
+from stages import run
+from stages.run import Job
+
+DECLARED = ("stages/fake.py", ["artifacts/in"], ["stages/run.py"], ["fake", "table.a"], ["artifacts/out", "artifacts/ids.parquet"])
+LOADED_HERE = {"settings/errors.py", "settings/loader.py", "settings/places.py", "stages/run.py"}
+
+
+class Fake(Parameters):
+    images: int
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "params.yaml").write_text("fake: {images: 3}\ntable: {a: {x: 1}, b: {x: 2}}\nother: 5\n")
+    (tmp_path / "artifacts/in").mkdir(parents=True)
+    (tmp_path / "artifacts/in/rows").write_text("rows")
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/run.py").write_text("code")
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "work_root", lambda: tmp_path / "work")
+    return tmp_path
+
+
+def execute(body: Callable[[Job], None], monkeypatch: pytest.MonkeyPatch) -> run.Prepared:
+    module = ModuleType("stages.fake")
+    module.run = body  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stages.fake", module)
+    prepared = run.prepare("fake", *DECLARED)
+    run.work(prepared)
+    run.finish(prepared, DECLARED[3])
+    return prepared
+
+
+def writes(job: Job) -> None:
+    (job.out("artifacts/out") / "rows").write_text("made")
+    job.out("artifacts/ids.parquet").write_text("ids")
+
+
+def test_outs_and_provenance_are_in_place_after_and_not_before(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(job: Job) -> None:
+        writes(job)
+        assert not (checkout / "artifacts/out").exists()
+
+    prepared = execute(body, monkeypatch)
+    assert (checkout / "artifacts/out/rows").read_text() == "made"
+    assert (checkout / "artifacts/ids.parquet").read_text() == "ids"
+    record = json.loads((checkout / "artifacts/provenance/fake.json").read_text())
+    assert record["parameters"] == {"fake": {"images": 3}, "table": {"a": {"x": 1}}}
+    assert record["fingerprint"] == prepared.fingerprint and "torch" in record["versions"]
+    assert str(checkout) not in json.dumps(record)
+    assert not list((checkout / "artifacts").glob(".*"))
+
+
+def test_a_linked_old_out_is_replaced_not_written_into(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(writes, monkeypatch)
+    cached = checkout / "cached"
+    cached.hardlink_to(checkout / "artifacts/out/rows")
+
+    def other(job: Job) -> None:
+        writes(job)
+        (job.out("artifacts/out") / "rows").write_text("newer")
+
+    execute(other, monkeypatch)
+    assert cached.read_text() == "made" and (checkout / "artifacts/out/rows").read_text() == "newer"
+
+
+def test_the_fingerprint_knows_parameters_code_and_inputs_and_nothing_else(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prints = [run.prepare("fake", *DECLARED).fingerprint]
+    (checkout / "params.yaml").write_text("fake: {images: 3}\ntable: {a: {x: 1}, b: {x: 99}}\nother: 6\n")
+    assert run.prepare("fake", *DECLARED).fingerprint == prints[0]
+    for path, text in (("params.yaml", "fake: {images: 4}\ntable: {a: {x: 1}}"), ("stages/run.py", "edit"), ("artifacts/in/rows", "r2")):
+        (checkout / path).write_text(text)
+        prints.append(run.prepare("fake", *DECLARED).fingerprint)
+    assert len(set(prints)) == 4
+
+
+@pytest.mark.parametrize(("path", "text"), [("params.yaml", "fake: {images: 4}\ntable: {a: {x: 1}}"), ("stages/run.py", "edit")])
+def test_an_edit_during_the_run_records_nothing(
+    path: str, text: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body(job: Job) -> None:
+        writes(job)
+        (checkout / path).write_text(text)
+
+    with pytest.raises(TrainingFailed, match=f"{path} changed while it ran"):
+        execute(body, monkeypatch)
+    assert not (checkout / "artifacts/out").exists() and not (checkout / "artifacts/provenance/fake.json").exists()
+
+
+def test_a_stage_is_handed_what_it_declared_only(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(job: Job) -> None:
+        assert job.section(Fake, "fake").images == 3
+        assert "b" not in job.parameters["table"] and "other" not in job.parameters
+        for wrong in (lambda: job.input("artifacts/else"), lambda: job.out("artifacts/else")):
+            with pytest.raises(BadArtifact, match=r"declare it in stages/graph\.py"):
+                wrong()
+        with pytest.raises(BadParameter, match="undeclared"):
+            job.section(Fake, "other")
+        writes(job)
+
+    execute(body, monkeypatch)
+
+
+def test_a_missing_input_names_the_command_that_makes_it(checkout: Path) -> None:
+    with pytest.raises(BadArtifact, match=r"artifacts/none is missing; `dvc repro fake`"):
+        run.prepare("fake", DECLARED[0], ["artifacts/none"], *DECLARED[2:])
+
+
+def test_an_out_that_was_not_written_is_an_error(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrainingFailed, match="without writing artifacts/out"):
+        execute(lambda job: None, monkeypatch)
+
+
+def test_a_module_outside_the_declared_code_is_an_error(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_loaded", lambda: {"stages/run.py", "gan/networks.py"})
+    with pytest.raises(BadArtifact, match=r"uses gan/networks\.py.*pipeline\.py graph"):
+        execute(writes, monkeypatch)
+
+
+def test_loaded_modules_are_the_repositorys_own() -> None:
+    assert run._loaded() >= LOADED_HERE
+    assert not any(path.startswith(("commands/", ".venv", "tests/")) or path == "stages/graph.py" for path in run._loaded())
+
+
+def test_an_interruption_asks_to_be_queued_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(job: Job) -> None:
+        raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        execute(body, monkeypatch)
+    assert (checkout / "work/requeue").read_text() == "fake\n"
+
+
+def test_adopting_prints_and_records_what_differs(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = run.prepare("fake", *DECLARED)
+    (old.folder / "state-000000000004").mkdir()
+    (checkout / "stages/run.py").write_text("a comment")
+    new = run.prepare("fake", *DECLARED)
+    assert f"starting anew; state of other parameters, code or inputs is kept under {old.fingerprint}" in capsys.readouterr().out
+    run.adopt(new, old.fingerprint)
+    assert "code: stages/run.py" in capsys.readouterr().out
+    assert (new.folder / "state-000000000004").is_dir()
+    with pytest.raises(BadParameter, match="no state 123"):
+        run.adopt(new, "123")
+
+
+def test_another_weights_file_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (checkout / "w.safetensors").write_bytes(b"weights")
+    monkeypatch.setenv("SCOPEFORMER_RAW_WEIGHTS", str(checkout))
+
+    class Weights(Parameters):
+        file: str
+        sha256: str
+
+    def body(job: Job) -> None:
+        with pytest.raises(BadInput, match="SHA-256"):
+            job.weights(Weights(file="w.safetensors", sha256="0" * 64))
+        with pytest.raises(BadInput, match="not below"):
+            job.weights(Weights(file="none", sha256="0" * 64))
+        writes(job)
+
+    execute(body, monkeypatch)
