@@ -1,8 +1,8 @@
 """Scopeformer pipeline: the command line. Every command is one function of `commands/`.
 
-    python pipeline.py profile demo          choose a parameter set
-    dvc repro                                run what is stale
-    python pipeline.py stage gan-train       run one stage, as DVC would
+python pipeline.py profile demo          choose a parameter set
+dvc repro                                run what is stale
+python pipeline.py stage gan-train       run one stage, as DVC would
 """
 
 import errno
@@ -29,7 +29,10 @@ class _Commands(click.Group):
         except OSError as error:
             if error.errno != errno.ENOSPC or ctx.params["debug"]:
                 raise
-            click.echo(f"error: no space left on the disk ({error.filename or 'while writing'}); free some, run it again", err=True)
+            click.echo(
+                f"error: no space left on the disk ({error.filename or 'while writing'}); free some, run it again",
+                err=True,
+            )
             ctx.exit(2)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from settings.errors import BadInput, BadParameter
 from training.precision import Decisions
+from training.ranks import gather_rows, my_rows
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 NOT_STORED = ".num_batches_tracked"  # counters that older files lack and inference does not read
 
 
-class Scaled(nn.Module):
+class TimmClassifier(nn.Module):
     """A classifier with its input's scaling: uint8 n×H×W×3 → resized to `side`, (x/255 - mean) / std → logits."""
 
     mean: Tensor
@@ -37,7 +38,7 @@ class Scaled(nn.Module):
         return self.network((x - self.mean) / self.std)
 
 
-def load_timm(architecture: str, file: Path, side: int) -> Scaled:
+def load_timm(architecture: str, file: Path, side: int) -> TimmClassifier:
     """A timm classifier with the weights of a safetensors file (fp16 is widened), scaled as timm's entry for it says.
 
     Raises BadParameter for a name that timm has not, BadInput for weights of another network.
@@ -57,7 +58,7 @@ def load_timm(architecture: str, file: Path, side: int) -> Scaled:
     if wrong:
         raise BadInput(f"weights file {file.name} is not of {architecture} ({wrong[0]}); mend gan_audit.classifier")
     scale: Any = network.pretrained_cfg
-    return Scaled(network.eval(), side, tuple(scale["mean"]), tuple(scale["std"]))
+    return TimmClassifier(network.eval(), side, tuple(scale["mean"]), tuple(scale["std"]))
 
 
 def classify(
@@ -72,15 +73,11 @@ def classify(
 
     `model` maps a uint8 batch on its device to logits. Every rank gets all rows.
     """
-    ranks, rank = accelerator.num_processes, accelerator.process_index
-    each = -(-len(images) // ranks)
-    mine = np.arange(rank, rank + each * ranks, ranks) % len(images)  # the last ones may be repeats
+    mine = my_rows(len(images), accelerator)
     parts = []
     with torch.inference_mode(), decisions.autocast():
-        for start in range(0, each, batch):
+        for start in range(0, len(mine), batch):
             chosen = torch.from_numpy(images[mine[start : start + batch]]).to(accelerator.device)
             logits = model(chosen).float()
             parts.append(logits if columns is None else logits[:, columns])
-    gathered = accelerator.gather(torch.cat(parts))
-    by_rank = gathered.reshape(ranks, each, -1).transpose(0, 1).reshape(ranks * each, -1)
-    return by_rank[: len(images)].cpu().numpy()
+    return gather_rows(torch.cat(parts), len(images), accelerator)

@@ -1,20 +1,26 @@
-"""A timm CNN: built, started from weights, and cut at a named module to give frozen feature maps."""
+"""A timm CNN: built, rebuilt from its artifact, and cut at a named module to give frozen feature maps."""
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from timm.models.xception import Xception
 from torch import nn
+from torch.fx.proxy import TraceError
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from corpus.card import read_card
-from settings.errors import BadArtifact, BadInput, BadParameter
+from settings.errors import BadArtifact, BadParameter
+
+WEIGHTS = "model.safetensors"
 
 
 def build(architecture: str, outputs: int, batchnorm_eps: float) -> nn.Module:
-    """A timm CNN with random weights and a linear classifier of `outputs` logits behind its global pooling.
+    """A timm CNN with random weights and a linear layer of `outputs` logits behind its global pooling; no dropout.
 
     `batchnorm_eps`: timm's default is 1e-5; weights made by Keras need 1e-3. BadParameter for a name timm has not.
     """
@@ -27,52 +33,39 @@ def build(architecture: str, outputs: int, batchnorm_eps: float) -> nn.Module:
     return model
 
 
-def load_start(model: nn.Module, file: Path) -> None:
-    """Load a safetensors file into a CNN; its classifier is taken if it fits and left as it is otherwise.
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """`model.safetensors`: every tensor of a network."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
 
-    float16 tensors are widened. Every other key must fit: BadInput names the first that does not.
-    """
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """The inverse of `save_weights`; BadArtifact when the tensors are not those of the network."""
     try:
-        stored = load_file(file)
-    except (SafetensorError, FileNotFoundError) as error:
-        raise BadInput(f"weights file {file.name}: is no safetensors file ({error}); convert it or name another") from None
-    own = model.state_dict()
-    head = _classifier(model)
-    fitting = {
-        name: value.to(own[name].dtype) for name, value in stored.items() if name in own and own[name].shape == value.shape
-    }
-    free = {name for name in own if name.startswith(head) or name.endswith("num_batches_tracked")}
-    wrong = [name for name in stored if name not in fitting and not name.startswith(head)]
-    wrong += [name for name in own if name not in fitting and name not in free]
-    if wrong:
-        raise BadInput(f"weights file {file.name}: does not fit the architecture ({wrong[0]}); name a file of its own kind")
-    model.load_state_dict(fitting, strict=False)
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise BadArtifact(f"{folder}: weights and card do not fit ({reason}); rerun its stage") from None
 
 
 def load_cnn(folder: Path, *kinds: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A CNN rebuilt from its artifact alone ("classifier" or "cnn"), in evaluation mode, and its card."""
+    """A CNN rebuilt from its artifact alone ("classifier", "cnn"), in evaluation mode, and its card."""
     card = read_card(folder, *(kinds or ("classifier", "cnn")))
     model = build(card["architecture"], card["outputs"], card["batchnorm_eps"])
-    try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
-        raise BadArtifact(f"{folder}: weights and card do not fit ({str(error).splitlines()[0]}); rerun its stage") from None
+    load_weights(model, folder)
     return model.eval(), card
 
 
 class FeatureCnn(nn.Module):
     """A CNN from its input to the output of its module `stage`; frozen: evaluation mode and no gradient, always.
 
-    For `legacy_xception` cut at `block12`, its last residual add (Barhoumi & Rasool 2021, section 2), N×3×224×224 in
-    -1…1 becomes N×1024×7×7. Raises BadParameter when the CNN has no such module.
+    N×3×S×S float in -1…1 → N×C×h×w. For `legacy_xception` cut at `block12`, its last residual add (the paper's map),
+    S = 224 gives 1024×7×7. What lies behind the cut is dropped. Raises BadParameter for a module that is not there.
     """
 
     def __init__(self, model: nn.Module, stage: str) -> None:
         super().__init__()
-        if stage not in dict(model.named_modules()):
-            named = ", ".join(name for name, _ in model.named_children())
-            raise BadParameter(f"stage: the CNN has no module '{stage}'; it has {named}")
-        self.model, self.stage = model, stage
+        self.trunk = _cut(model.eval(), stage)
         self.requires_grad_(False)
         self.eval()
 
@@ -80,29 +73,30 @@ class FeatureCnn(nn.Module):
         """Stays in evaluation mode: the BatchNorm statistics of a frozen CNN never move."""
         return super().train(False)
 
-    @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Feature maps (N×C×H×W) of images (N×3×S×S); what lies behind the cut is not computed."""
-        found: list[torch.Tensor] = []
+        with torch.no_grad():
+            found = self.trunk(x)
+        return found["map"] if isinstance(found, dict) else found
 
-        def keep(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-            found.append(output)
-            raise _CutReached
-
-        hook = self.model.get_submodule(self.stage).register_forward_hook(keep)
-        try:
-            self.model(x)
-        except _CutReached:
-            pass
-        finally:
-            hook.remove()
-        return found[0]
+    def shape(self, side: int) -> tuple[int, int, int]:
+        """(C, h, w) of a map at S = side; BadParameter when the module gives no map."""
+        device = next(self.parameters()).device
+        found = self(torch.zeros(1, 3, side, side, device=device))
+        if not isinstance(found, torch.Tensor) or found.ndim != 4:
+            raise BadParameter("stage: what the module gives is no map (N×C×h×w); name one before the pooling")
+        return found.shape[1], found.shape[2], found.shape[3]
 
 
-class _CutReached(Exception):
-    pass
-
-
-def _classifier(model: nn.Module) -> str:
-    name = model.pretrained_cfg["classifier"]  # type: ignore[index]
-    return str(name if isinstance(name, str) else name[0]) + "."
+def _cut(model: nn.Module, stage: str) -> nn.Module:
+    children = dict(model.named_children())
+    if stage not in dict(model.named_modules()):
+        raise BadParameter(f"stage: the CNN has no module '{stage}'; it has {', '.join(children)}")
+    if isinstance(model, Xception) and stage in children:  # its children are called one after the other, in order
+        names = list(children)
+        return nn.Sequential(OrderedDict((name, children[name]) for name in names[: names.index(stage) + 1]))
+    try:
+        cut: nn.Module = create_feature_extractor(model, {stage: "map"})
+    except (TraceError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadParameter(f"stage: the CNN cannot be cut at '{stage}' ({reason}); choose another module") from None
+    return cut

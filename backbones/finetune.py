@@ -1,89 +1,81 @@
-"""Fine-tuning of a CNN on labelled CT slices of the CNN half of the train patients."""
+"""Fine-tuning on CT: all weights of a CNN, on the CNN half of the train patients' slices, chosen by val."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow.parquet as pq
-import torch
 
-from backbones.classifier import Classifier, Examples, save_classifier
-from backbones.feature_cnn import build, load_start
+from backbones.classifier import Classifier, Examples, spread
+from backbones.feature_cnn import save_weights
 from backbones.parameters import Cnn, CnnFinetune
-from backbones.starts import DEFAULT_EPS, Start
+from backbones.start import Start, start_cnn
 from corpus.card import write_card
 from corpus.images import Images
-from ct.labels import LABELS
-from evaluation.labelled import read_labelled
+from evaluation.labelled import Labelled
 from settings.errors import BadArtifact
-from training.loop import Run, train
+from training.loop import Curves, Run, train
 from training.precision import Decisions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-
-def labelled_rows(
-    corpus: Path, labels: Path, parts: Path, part: str, half: str = ""
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Rows of a corpus' labelled slices of a part (and half: "cnn" or "head"), and their labels (n×6, 0 or 1).
-
-    `corpus`: any folder whose `index.parquet` has `id`. BadArtifact for a slice that the corpus has not.
-    """
-    found = read_labelled(labels, parts, part, LABELS)
-    chosen = [i for i, h in enumerate(found.halves) if not half or h == half]
-    place = {id_: row for row, id_ in enumerate(pq.read_table(corpus / "index.parquet", columns=["id"])["id"].to_pylist())}
-    missing = [found.ids[i] for i in chosen if found.ids[i] not in place]
-    if missing:
-        raise BadArtifact(f"{corpus}: has no slice {missing[0]}; it and the split are of different data: run `dvc repro`")
-    rows = np.array([place[found.ids[i]] for i in chosen], dtype=np.int64)
-    return rows, found.truth[chosen].astype(np.float32)
+GAP_SLICES = 20_000  # train slices that the train loss is measured on at most
 
 
 def finetune(
-    ct: Path,
-    labels: tuple[Path, Path],
-    parts: Path,
-    start: Start,
+    images: Images,
+    train_part: Labelled,
+    val_part: Labelled,
+    labels: Sequence[str],
     cnn: Cnn,
+    start: Start,
     parameters: CnnFinetune,
     run: Run,
     out: Path,
     accelerator: "Accelerator",
     decisions: Decisions,
-) -> dict[str, float]:
-    """Fit on the CNN half of train, judge on val, write the artifact.
+) -> Curves:
+    """Train, write the artifact. Of `train_part` the slices of the half "cnn" alone are read.
 
-    `labels`: those of train and of val. Returns the weighted log loss on both, the gap that shows over-fitting.
+    The card has the loss on train and on val: the gap that a head trained on the same slices would be misled by.
     """
-    images = Images(ct, "windows")
-    fit = Examples(images, *labelled_rows(ct, labels[0], parts, "train", "cnn"))
-    val = Examples(images, *labelled_rows(ct, labels[1], parts, "val"))
-    eps = start[1] if start else DEFAULT_EPS
-    torch.manual_seed(run.seed)  # of the weights that no file gives
-    model = build(cnn.architecture, len(LABELS), eps)
-    if start:
-        load_start(model, start[0])
+    fit, val = half(images, train_part, "cnn"), half(images, val_part, "")
+    model, eps = start_cnn(cnn.architecture, len(labels), start, run.seed, keep_classifier=False)
     task = Classifier(model, cnn.side, fit, val, parameters, run, accelerator, decisions)
     curves = train(task, run, accelerator, decisions)
     task.take_best()
-    gap = {"train_weighted_log_loss": task.judge(fit)["loss"], "val_weighted_log_loss": task.judge(val)["loss"]}
+    some = spread(fit.rows, GAP_SLICES)
+    on_train = task.figures(Examples(images, fit.rows[some], fit.targets[some]))["loss"]
+    on_val = task.best["loss"]
     if accelerator.is_main_process:
-        save_classifier(task.model, out)
+        save_weights(task.model, out)
         curves.write(out)
         write_card(
             out,
             "cnn",
             architecture=cnn.architecture,
-            outputs=len(LABELS),
-            batchnorm_eps=eps,
+            outputs=len(labels),
             side=cnn.side,
-            labels=list(LABELS),
-            slices=len(fit.rows),
+            mean=0.5,
+            std=0.5,
+            batchnorm_eps=eps,
+            classes=list(labels),
+            train_slices=len(fit.rows),
+            val_slices=len(val.rows),
             images=int(curves.training[-1]["images"]),
-            best_at=int(task.best["images"]),
-            **{name: round(value, 6) for name, value in gap.items()},
+            best_at=task.best["images"],
+            train_weighted_log_loss=round(on_train, 6),
+            val_weighted_log_loss=round(on_val, 6),
         )
     accelerator.wait_for_everyone()
-    return gap
+    return curves
+
+
+def half(images: Images, labelled: Labelled, name: str) -> Examples:
+    """The slices of one half ("cnn", "head"; "" outside train) with their labels; BadArtifact when there is none."""
+    chosen = np.flatnonzero(np.array(labelled.halves) == name)
+    if not len(chosen):
+        raise BadArtifact(f"split: no labelled slice for '{name or 'val'}'; check split_ct's shares and rerun split-ct")
+    rows = images.rows_of([labelled.ids[i] for i in chosen])
+    return Examples(images, rows, labelled.truth[chosen].astype(np.float32))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from settings.loader import Parameters
 
@@ -14,7 +14,7 @@ class Weights(Parameters):
 
     file: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    batchnorm_eps: float = Field(default=1e-5, gt=0)  # 1e-3 for weights made by Keras
+    batchnorm_eps: float = Field(gt=0)  # 1e-5 for weights made by PyTorch, 1e-3 for those made by Keras
     licence: str = ""  # shown by `doctor`
 
 
@@ -30,36 +30,42 @@ class Cnn(Parameters):
 
 
 class Corpus(Parameters):
-    """One corpus of the table `corpora`, for corpus-pretrain@<corpus>."""
-
-    kind: Literal["photos"]
+    """One corpus of the table `corpora`, for corpus-pretrain@<corpus>; `photos` needs no parameter of its own."""
 
 
 class Training(Parameters):
-    """What both trainings of a CNN share."""
+    """What every training of a CNN or a head has: AdamW, a linear warm-up, half a cosine, the best weights kept."""
 
     images: int = Field(gt=0)  # images to see
     batch: int = Field(gt=0)  # images in a step, over all ranks
-    learning_rate: float = Field(gt=0)  # of AdamW at its peak
+    learning_rate: float = Field(gt=0)  # at its peak
     warmup_share: Share  # of the images, until the peak
-    weight_decay: float = Field(ge=0)  # not on biases and norms
-    evaluate_every: int = Field(gt=0)  # images between validations; the best weights are kept
+    weight_decay: float = Field(ge=0)  # not on biases, norms and position embeddings
+    evaluate_every: int = Field(gt=0)  # images between validations
 
 
 class CorpusPretrain(Training):
     """corpus-pretrain@<corpus> and gan-pretrain: one budget, so that corpora compare."""
 
-    architecture: str  # a timm name
-    side: int = Field(ge=32)  # pixels that the CNN sees
+    architecture: str  # a timm name; CNNs that start from the result must have the same
+    side: int = Field(ge=32)  # pixels that the CNN sees; the corpus is resized on the device
     label_smoothing: Share
-    crop: tuple[float, float]  # random resized crop: smallest and largest share of the area
+    crop_scale: tuple[float, float]  # random resized crop: smallest and largest share of the image's area
+    flip: bool  # left-right, every second time
+
+    @model_validator(mode="after")
+    def _crop_is_part(self) -> "CorpusPretrain":
+        if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ValueError(f"crop_scale: must be [low, high] with 0 < low ≤ high ≤ 1, got {list(self.crop_scale)}")
+        return self
 
 
 class CnnFinetune(Training):
-    """cnn-finetune@<cnn>."""
+    """cnn-finetune@<cnn>: all weights, on the CNN half of the train patients."""
 
-    rotate: float = Field(ge=0, le=180)  # degrees, either way
-    shift: float = Field(ge=0, lt=0.5)  # share of the side, either way
+    flip: bool  # left-right, every second time
+    rotate: float = Field(ge=0, le=180)  # degrees, to either side
+    shift: float = Field(ge=0, lt=0.5)  # share of the side, in any direction
 
 
 class ExtractFeatures(Parameters):

@@ -1,56 +1,67 @@
-"""Pretraining on a corpus of labelled images: the photos, a control, or the translated photos. One code, one budget."""
+"""Pretraining on a corpus of labelled images: the photos, or the translated photos. One code, one budget."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from backbones.classifier import Classifier, Examples, save_classifier
-from backbones.feature_cnn import build, load_start
+from backbones.classifier import Classifier, Examples
+from backbones.feature_cnn import save_weights
 from backbones.parameters import CorpusPretrain
-from backbones.starts import DEFAULT_EPS, Start
+from backbones.start import Start, start_cnn
 from corpus.card import write_card
 from corpus.images import Images
-from training.loop import Run, train
+from settings.errors import BadArtifact
+from training.loop import Curves, Run, train
 from training.precision import Decisions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+
 def pretrain(
-    corpus: Path, start: Start, parameters: CorpusPretrain, run: Run, out: Path, accelerator: "Accelerator", decisions: Decisions
-) -> dict[str, float]:
-    """Train on the corpus' train part, judge on its val part, write the artifact; returns the best validation row."""
+    corpus: Path,
+    start: Start,
+    parameters: CorpusPretrain,
+    run: Run,
+    out: Path,
+    accelerator: "Accelerator",
+    decisions: Decisions,
+) -> Curves:
+    """Train on the part "train" of a corpus ("photos" or "hu"), choose by its part "val", write the artifact."""
     images = Images(corpus, "photos", "hu")
+    fit, val = (examples(images, part) for part in ("train", "val"))
     classes = images.card["classes"]
-    labels = np.array(images.column("label"), dtype=np.int64)
-    parts = np.array(images.column("part"))
-    fit, val = (Examples(images, rows, labels[rows]) for rows in (np.flatnonzero(parts == p) for p in ("train", "val")))
-    eps = start[1] if start else DEFAULT_EPS
-    torch.manual_seed(run.seed)  # of the weights that no file gives
-    model = build(parameters.architecture, len(classes), eps)
-    if start:
-        load_start(model, start[0])
+    model, eps = start_cnn(parameters.architecture, len(classes), start, run.seed, keep_classifier=True)
     task = Classifier(model, parameters.side, fit, val, parameters, run, accelerator, decisions)
     curves = train(task, run, accelerator, decisions)
-    best = next(row for row in curves.validation if row["images"] == task.best["images"])
     if accelerator.is_main_process:
         task.take_best()
-        save_classifier(task.model, out)
+        save_weights(task.model, out)
         curves.write(out)
+        best = next(row for row in curves.validation if row["images"] == task.best["images"])
         write_card(
             out,
             "classifier",
             architecture=parameters.architecture,
             outputs=len(classes),
-            batchnorm_eps=eps,
             side=parameters.side,
+            mean=0.5,
+            std=0.5,
+            batchnorm_eps=eps,
             classes=classes,
             images=int(curves.training[-1]["images"]),
             best_at=int(best["images"]),
-            val_accuracy=round(best["val_accuracy"], 6),
             val_loss=round(best["val_loss"], 6),
+            val_accuracy=round(best["val_accuracy"], 6),
         )
     accelerator.wait_for_everyone()
-    return best
+    return curves
+
+
+def examples(images: Images, part: str) -> Examples:
+    """The images of one part with their class numbers; BadArtifact when there is none."""
+    rows = np.flatnonzero(np.array(images.column("part")) == part)
+    if not len(rows):
+        raise BadArtifact(f"{images.folder}: has no image of the part '{part}'; check prepare_photos and rerun it")
+    return Examples(images, rows, np.array(images.column("label"), dtype=np.int64)[rows])

@@ -41,7 +41,9 @@ def check_rendered(params: dict[str, Any]) -> None:
     for name, stage in (present or {}).get("stages", {}).items():
         (stage.get("do") or stage).pop("frozen", None)
         if stage != wanted["stages"].get(name):
-            raise BadArtifact(f"dvc.yaml: stage {name} is not what params.yaml and the code ask for; run `pipeline.py graph`")
+            raise BadArtifact(
+                f"dvc.yaml: stage {name} is not what params.yaml and the code ask for; run `pipeline.py graph`"
+            )
     if present != wanted:
         raise BadArtifact("dvc.yaml is not what params.yaml and the code ask for; run `python pipeline.py graph`")
 

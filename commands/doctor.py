@@ -9,7 +9,7 @@ from typing import Any
 
 from settings.errors import PipelineError
 from settings.loader import load_yaml
-from settings.places import ROOT, Local, load_local, raw_root, work_root, workers
+from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root, workers
 
 Finding = tuple[bool, str]  # fine or not, in words
 
@@ -45,7 +45,9 @@ def _environment() -> list[Finding]:
             found.append((False, f"{name}: not installed; pip install --require-hashes -r requirements.txt"))
     on_path = shutil.which("python")
     same = on_path is not None and Path(on_path).resolve() == Path(sys.executable).resolve()
-    found.append((same, "`python` on PATH is this one" if same else "`python` on PATH is another; activate .venv, DVC calls it"))
+    found.append(
+        (same, "`python` on PATH is this one" if same else "`python` on PATH is another; activate .venv, DVC calls it")
+    )
     found.append(((ROOT / ".dvc").is_dir(), "this is a DVC repository"))
     return found
 
@@ -90,7 +92,7 @@ def _graph(params: dict[str, Any]) -> list[Finding]:
 
 
 def _raw(params: dict[str, Any], local: Local) -> list[Finding]:
-    needed = []
+    needed: list[Raw] = []
     if params.get("prepare_ct", {}).get("source") == "folder":
         needed += ["ct", "labels"]
     if params.get("prepare_photos", {}).get("source") == "folder":
@@ -104,7 +106,12 @@ def _raw(params: dict[str, Any], local: Local) -> list[Finding]:
             continue
         manifest = ROOT / "data" / f"{kind}.csv"
         listed = manifest.exists()
-        found.append((listed, f"raw.{kind}: {'listed in' if listed else 'not listed; run pipeline.py manifest for'} data/{kind}.csv"))
+        found.append(
+            (
+                listed,
+                f"raw.{kind}: {'listed in' if listed else 'not listed; run pipeline.py manifest for'} data/{kind}.csv",
+            )
+        )
     return found
 
 

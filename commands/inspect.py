@@ -61,11 +61,21 @@ def _show_images(path: Path) -> None:
 
 def _show_table(path: Path) -> None:
     data = pq.read_table(path)
-    table = Table("column", "type", "distinct", "smallest", "largest", title=f"{path.name}: {data.num_rows} rows", title_justify="left")
+    table = Table(
+        "column",
+        "type",
+        "distinct",
+        "smallest",
+        "largest",
+        title=f"{path.name}: {data.num_rows} rows",
+        title_justify="left",
+    )
     for name in data.column_names:
         column = data[name]
         extremes: dict[str, Any] = pc.min_max(column).as_py() if data.num_rows else {"min": None, "max": None}
-        table.add_row(name, str(column.type), str(pc.count_distinct(column)), str(extremes["min"]), str(extremes["max"]))
+        table.add_row(
+            name, str(column.type), str(pc.count_distinct(column)), str(extremes["min"]), str(extremes["max"])
+        )
     console.print(table)
 
 
@@ -78,7 +88,9 @@ def _show_provenance(path: Path) -> None:
             for name in ("computing", "adopted"):
                 if name in record:
                     console.print(f"{name}:", json.dumps(record[name], ensure_ascii=False))
-            console.print("inputs:", ", ".join(f"{name} {digest[:8]}" for name, digest in record["inputs"].items()) or "none")
+            console.print(
+                "inputs:", ", ".join(f"{name} {digest[:8]}" for name, digest in record["inputs"].items()) or "none"
+            )
             console.print("versions:", ", ".join(f"{name} {number}" for name, number in record["versions"].items()))
             return
     console.print("provenance: none found (the artifact was not made in this checkout, or its record is not pulled)")

@@ -1,4 +1,4 @@
-"""`pipeline.py plan`: which stages would run, in order, and why. `dvc repro --dry` does not look below a stale stage."""
+"""`pipeline.py plan`: what would run, in order, and why. `dvc repro --dry` does not look below a stale stage."""
 
 from typing import Any
 
@@ -20,7 +20,11 @@ def print_plan() -> None:
     stale = reasons(found, dvc_status(), params, _locked())
     for name, why in stale.items():
         print(f"{name}: {'; '.join(why)}")
-    print(f"{len(stale)} of {len(found)} stages would run" if stale else f"nothing to do: all {len(found)} stages are up to date")
+    print(
+        f"{len(stale)} of {len(found)} stages would run"
+        if stale
+        else f"nothing to do: all {len(found)} stages are up to date"
+    )
 
 
 def dvc_status() -> dict[str, Any]:
@@ -38,19 +42,25 @@ def reasons(
 
     A stage is stale by DVC's status, or because an input is made by a stale stage ("below X").
     """
-    maker = {out: name for name, stage in found.items() for out in [*stage.outs, f"artifacts/provenance/{name}.json"]}
+    maker = {out: name for name, stage in found.items() for out in _made(name, stage)}
     stale: dict[str, list[str]] = {}
     for name, stage in found.items():
         why = [text for part in status.get(name, []) for text in _explain(part, stage, params, locked.get(name, {}))]
+        if why and name not in locked:
+            why = ["never run"]
         above = sorted({maker[dep] for dep in stage.deps if maker.get(dep) in stale})
         if above:
-            made = {out for parent in above for out in found[parent].outs}
-            why = [text for text in why if not any(text.endswith(f" {out}") for out in made)]
+            made = {out for parent in found if parent in stale for out in _made(parent, found[parent])}
+            why = [text for text in why if text.rpartition(" ")[2] not in made]
             shown = ", ".join(above[:3]) + (f" and {len(above) - 3} more" if len(above) > 3 else "")
             why.append(f"below {shown}")
         if why:
             stale[name] = why
     return stale
+
+
+def _made(name: str, stage: Declaration) -> list[str]:
+    return [*stage.outs, f"artifacts/provenance/{name}.json"]
 
 
 def _explain(part: Any, stage: Declaration, params: dict[str, Any], locked: dict[str, Any]) -> list[str]:

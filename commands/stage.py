@@ -114,7 +114,9 @@ def _launch(prepared: run.Prepared, local: Local) -> None:
         for number, handler in old.items():
             signal.signal(number, handler)
     if status:
-        raise TrainingFailed(f"{prepared.name}: a rank ended with status {status}; its error is above, run it again to resume")
+        raise TrainingFailed(
+            f"{prepared.name}: a rank ended with status {status}; its error is above, run it again to resume"
+        )
 
 
 def _die_with_parent() -> None:

@@ -43,7 +43,7 @@ class Images:
         self.shards = Shards(folder)
         if len(self.shards) != self.index.num_rows:
             raise BadArtifact(
-                f"{folder}: {self.index.num_rows} index rows for {len(self.shards)} images; delete it and rerun its stage"
+                f"{folder}: {self.index.num_rows} index rows for {len(self.shards)} images; rerun its stage"
             )
 
     def __len__(self) -> int:
@@ -96,9 +96,7 @@ def finish_images(
     sheet.save(folder / "contact.png")
     height, width, channels = shards.row_shape
     assert height == width, "corpora are square"
-    write_card(
-        folder, kind, count=len(shards), rejected=len(rejects), side=height, channels=channels, **content
-    )
+    write_card(folder, kind, count=len(shards), rejected=len(rejects), side=height, channels=channels, **content)
 
 
 def write_rejects(path: Path, rejects: list[Reject]) -> None:

@@ -88,7 +88,7 @@ def read_verified(path: Path, entry: Entry | None) -> bytes:
     content = path.read_bytes()
     if entry and (len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256):
         raise BadInput(
-            f"file {entry.id}: its content is not what the manifest lists; run `python pipeline.py manifest`, then `dvc add`"
+            f"file {entry.id}: its content is not what the manifest lists; run `pipeline.py manifest`, then `dvc add`"
         )
     return content
 
@@ -109,5 +109,7 @@ def _read(manifest: Path) -> dict[str, Entry]:
     with manifest.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != Entry._fields:
-            raise BadInput(f"{manifest}: is no manifest (columns {reader.fieldnames}); run `python pipeline.py manifest`")
+            raise BadInput(
+                f"{manifest}: is no manifest (columns {reader.fieldnames}); run `python pipeline.py manifest`"
+            )
         return {row["id"]: Entry(row["id"], int(row["size"]), row["sha256"]) for row in reader}

@@ -58,7 +58,9 @@ class Shards:
         try:
             self._maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
         except ValueError as error:
-            raise BadArtifact(f"{folder}: a shard is damaged ({error}); delete the folder and rerun its stage") from None
+            raise BadArtifact(
+                f"{folder}: a shard is damaged ({error}); delete the folder and rerun its stage"
+            ) from None
         self._ends = np.cumsum([len(m) for m in self._maps])
 
     def __len__(self) -> int:

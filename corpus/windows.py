@@ -72,7 +72,7 @@ def quantise(hu: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.ui
 
 def dequantise(values: Array, low: float, high: float) -> Array:
     """0…255 (array or tensor) back to HU as floating point."""
-    return values * ((high - low) / 255) + low  # type: ignore[operator]
+    return values * ((high - low) / 255) + low  # type: ignore[operator, return-value]
 
 
 def window_table(windows: Windows, low: float, high: float) -> npt.NDArray[np.uint8]:

@@ -74,7 +74,7 @@ def _between(rng: np.random.Generator, low: float, high: float, heights: tuple[f
 
 
 def _tissue(rng: np.random.Generator, head: Head, side: int, heights: tuple[float, float]) -> Bleed:
-    volume = float(np.exp(rng.normal(np.log(8), 1.1)).clip(0.7, 60))  # ml
+    volume = float(np.exp(rng.normal(np.log(8), 1.3)).clip(0.5, 60))  # ml
     radius = 10 * (3 * volume / (4 * np.pi)) ** (1 / 3)
     at = (side * 30.0, 0.0, 20.0)
     for _ in range(40):
@@ -136,8 +136,8 @@ def _sulci(rng: np.random.Generator, head: Head, side: int, heights: tuple[float
         "subarachnoid",
         "sulci",
         at,
-        (float(rng.uniform(22, 50)), 0, 0),
-        hu=float(rng.uniform(44, 64)),
+        (float(rng.uniform(14, 42)), 0, 0),
+        hu=float(rng.uniform(40, 62)),
         other_hu=0,
         mixture="none",
         edge=3,
@@ -145,8 +145,8 @@ def _sulci(rng: np.random.Generator, head: Head, side: int, heights: tuple[float
 
 
 def _subdural(rng: np.random.Generator, head: Head, side: int, heights: tuple[float, float]) -> Bleed:
-    thick = float(np.exp(rng.normal(np.log(6.5), 0.5)).clip(3, 20))
-    reach = float(rng.uniform(28, 75))
+    thick = float(np.exp(rng.normal(np.log(5.5), 0.5)).clip(3, 20))
+    reach = float(rng.uniform(22, 70))
     place, z = "convexity", _between(rng, -15, 65, heights)
     if rng.random() < 0.2 and heights[1] > 20:
         place, z, thick = "falx", _between(rng, 15, 60, heights), min(thick, 7.0)
@@ -173,12 +173,12 @@ def _epidural(rng: np.random.Generator, head: Head, side: int, heights: tuple[fl
     point, normal = on_inner_table(
         head, (side * float(np.cos(angle)), float(np.sin(angle)), 0), _between(rng, -20, 58, heights)
     )
-    reach = float(rng.uniform(17, 36))
+    reach = float(15 + 22 * rng.beta(1, 1.5))
     return Bleed(
         "epidural",
         "lens",
         (float(point[0]), float(point[1]), float(point[2])),
-        (reach, float(min(rng.uniform(8, 28), 0.75 * reach)), 0),
+        (reach, float(min(7 + 21 * rng.beta(1, 2), 0.75 * reach)), 0),
         hu=float(rng.uniform(55, 75)),
         other_hu=0,
         mixture="none",

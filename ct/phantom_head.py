@@ -41,12 +41,14 @@ class Head:
     csf: float
     dural: float  # falx, tentorium
     blood: float  # in sinuses and arteries
+    sinuses: float  # factor on the radius of the large veins
     falx_bend: float
     cupping: float
     noise: float
     noise_at: tuple[float, float, float]  # where this head lies in the noise block
     calcified: tuple[tuple[float, ...], ...]  # balls: x, y, z, radius, HU
     infarct: tuple[float, ...]  # old: x, y, z, radius; radius 0: none
+    meningioma: tuple[float, ...]  # a benign tumour at the skull or the falx: x, y, z, radius, HU
     streaks: tuple[float, ...]  # of motion: HU, direction, wavelength, y of the band's middle, z of its middle
     shift: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # midline shift to the left, and the middle of what pushes
 
@@ -79,11 +81,17 @@ def draw_head(rng: np.random.Generator, mimic_share: float, noise: float, cuppin
     infarct = (0.0, 0.0, 0.0, 0.0)
     if has(0.25):
         infarct = (side * rng.uniform(20, 50), rng.uniform(-40, 50), rng.uniform(-10, 50), rng.uniform(6, 16))
+    contrast = float(rng.uniform(0.4, 1)) if has(0.2) else 0.0  # medium still in the blood of an earlier scan
+    meningioma = (0.0, 0.0, 0.0, 0.0, 0.0)
+    if has(0.3):
+        angle, out = rng.uniform(-np.pi, np.pi), rng.uniform(0.6, 0.95) if rng.random() < 0.7 else 0.1
+        at = 66 * out * np.cos(angle), 82 * out * np.sin(angle), rng.uniform(-20, 55)
+        meningioma = (*at, rng.uniform(6, 15), rng.uniform(45, 60))
     swelling = (0.0, 0.0, 0.0, 0.0)
     if has(0.3):
         swelling = (side * rng.uniform(40, 75), rng.uniform(-70, 70), rng.uniform(0, 60), rng.uniform(3, 8))
     streaks = (0.0, 0.0, 1.0, 0.0, 0.0)
-    if has(0.5):
+    if has(0.35):
         streaks = (
             rng.uniform(5, 15),
             rng.normal(0, 0.5),
@@ -102,16 +110,18 @@ def draw_head(rng: np.random.Generator, mimic_share: float, noise: float, cuppin
         atrophy=atrophy,
         ventricles=(float(wide * rng.uniform(0.9, 1.1)), float(wide * rng.uniform(0.9, 1.1))),
         white=float(rng.uniform(24, 28) + rng.normal(0, 1.2)),  # and the scanner's calibration
-        grey=float(rng.uniform(6.5, 10)),
+        grey=float(rng.uniform(6.5, 10) + 5 * contrast),
         csf=float(rng.uniform(4, 10)),
-        dural=float(rng.uniform(42, 60)),
-        blood=float(rng.uniform(45, 65)),
+        dural=float(rng.uniform(42, 60) + 20 * contrast),
+        blood=float(rng.uniform(45, 65) + 30 * contrast),
+        sinuses=float(rng.uniform(0.8, 1.7)),
         falx_bend=float(rng.normal(0, 1.2)),
         cupping=float(cupping * rng.uniform(0.15, 1)),
         noise=float(noise * np.exp(rng.normal(0, 0.2)).clip(0.7, 1.4)),
         noise_at=(float(x), float(y), float(z)),
         calcified=tuple(tuple(float(v) for v in ball) for ball in calcified),
         infarct=tuple(float(v) for v in infarct),
+        meningioma=tuple(float(v) for v in meningioma),
         streaks=tuple(float(v) for v in streaks),
     )
 
@@ -298,12 +308,13 @@ def below_tentorium(p: Points) -> Array:
     return np.minimum(roof - p.z, p.y + 4 + 0.2 * (p.z + 20).clip(-40, 0)).astype(np.float32)
 
 
-def vessels(p: Points, depth: Array) -> Array:
+def vessels(head: Head, p: Points, depth: Array) -> Array:
     """Distance into the large venous sinuses and the arteries of the base."""
     q = p._replace(x=np.abs(p.x))
-    sagittal = np.minimum(4.2 - np.hypot(p.x, (depth - 2.5) * 0.9), np.maximum(p.y + 20, p.z - 30))
-    transverse = np.minimum(3.6 - np.hypot(depth - 2, (p.z + 22 + 0.1 * q.x) * 0.7), p.y - 35)
-    straight = _capsule(p, (0, 36, 11), (0, 72, -12), 1.8, 2.2)
+    wide = head.sinuses
+    sagittal = np.minimum(4 * wide - np.hypot(p.x, (depth - 2.5) * 0.9), np.maximum(p.y + 20, p.z - 30))
+    transverse = np.minimum(3.6 * wide - np.hypot(depth - 2, (p.z + 22 + 0.1 * q.x) * 0.7), p.y - 35)
+    straight = _capsule(p, (0, 36, 11), (0, 72, -12), 1.8 * wide, 2.2 * wide)
     middle = _capsule(q, (4, -10, -21), (26, -13, -18), 1.3, 1.1)
     basilar = _capsule(p, (0, 2, -44), (0, -3, -20), 1.7, 1.7)
     found = np.maximum(np.maximum(sagittal, transverse), np.maximum(straight, np.maximum(middle, basilar)))
@@ -312,8 +323,11 @@ def vessels(p: Points, depth: Array) -> Array:
 
 def artefacts(head: Head, p: Points, depth: Array) -> Array:
     """HU that the scan adds to brain: hardened rays along bone, the dark bar between the petrous bones, motion."""
-    found = head.cupping * np.exp(-depth.clip(0) / 7)
+    found = head.cupping * np.exp(-depth.clip(0) / 9)
     found = found - 11 * np.exp(-(((p.y - 14) / 7) ** 2) - ((p.z + 36) / 8) ** 2) * (np.abs(p.x) < 40)
+    between = _sigmoid(-(p.z + 26) / 3)  # streaks between thick bones at the base
+    rays = noise(head, Points(p.x / 6, p.y, p.z), 0.7, 10)
+    found = found + 1.3 * head.cupping * between * rays
     much, direction, wavelength, middle, height = head.streaks
     if much:
         across = p.y * np.cos(direction) + p.x * np.sin(direction)

@@ -122,26 +122,39 @@ def paint(head: Head, bleeds: list[Bleed], pose: Pose, number: int) -> Painted:
     near = _window(head, everywhere)
     hu = np.full((SIDE + 1, SIDE + 1), AIR, dtype=np.float32)
     _holder(hu, pose)
-    empty = {label: np.zeros((SIDE, SIDE), dtype=np.float32) for label in {b.label for b in bleeds}}
-    if near is None:
-        return Painted(hu[:SIDE, :SIDE], empty, {label: a > 0 for label, a in empty.items()})
-    p = Points(*(v[:, near[0], near[1]] for v in everywhere))
+    names = {bleed.label for bleed in bleeds}
+    added: dict[str, Array] = {name: np.zeros((SIDE + 1, SIDE + 1), dtype=np.float32) for name in names}
+    masks = {name: np.zeros((SIDE + 1, SIDE + 1), dtype=np.bool_) for name in names}
+    if near:
+        _paint_head(hu, added, masks, head, bleeds, Points(*(v[:, near[0], near[1]] for v in everywhere)), near)
+    cut = slice(0, SIDE)
+    return Painted(
+        hu[cut, cut], {name: a[cut, cut] for name, a in added.items()}, {name: m[cut, cut] for name, m in masks.items()}
+    )
+
+
+def _paint_head(
+    hu: Array,
+    added: dict[str, Array],
+    masks: dict[str, npt.NDArray[np.bool_]],
+    head: Head,
+    bleeds: list[Bleed],
+    p: Points,
+    near: tuple[slice, slice],
+) -> None:
+    """The head into the part of the picture that its points cover."""
     here = tuple(slice(s.start * STEP, (s.stop - 1) * STEP + 1) for s in near)
     wall = anatomy.walls(head, p)
     part = hu[here]
     _outer(part, head, p, wall, bleeds)
     inside = _share(wall.depth, 0.7)
-    added, masks = dict(empty), {}
-    if (wall.depth > -1).any():
-        brain, blood, where = _brain(head, p, wall, bleeds)
-        _blend(part, inside, brain)
-        for label in empty:
-            full, mask = np.zeros_like(hu), np.zeros(hu.shape, dtype=np.bool_)
-            full[here], mask[here] = blood[label] * inside, where[label] & (inside > 0.5)
-            added[label], masks[label] = full[:SIDE, :SIDE], mask[:SIDE, :SIDE]
-    else:
-        masks = {label: a > 0 for label, a in empty.items()}
-    return Painted(np.ascontiguousarray(hu[:SIDE, :SIDE]), added, masks)
+    if not (wall.depth > -1).any():
+        return
+    clear = inside > 0.97  # elsewhere bone in the slice's thickness outshines blood
+    brain, blood, where = _brain(head, p, wall, bleeds)
+    _blend(part, inside, brain)
+    for name in added:
+        added[name][here], masks[name][here] = np.where(clear, blood[name], 0), where[name] & clear
 
 
 def _window(head: Head, everywhere: Points) -> tuple[slice, slice] | None:
@@ -257,7 +270,11 @@ def _brain(
     _blend(hu, np.maximum(outer_csf, in_ventricle), head.csf)
     _blend(hu, 0.9 * _share(tentorium, 1.0), head.dural)
     _blend(hu, 0.85 * _ramp((0.7 - np.abs(_fine(sideways[1]))) / 1.2) * _ramp(_fine(falx[1] / 3)), head.dural)
-    _blend(hu, _share(anatomy.vessels(moved, wall.depth), 1.0), head.blood)
+    _blend(hu, _share(anatomy.vessels(head, moved, wall.depth), 1.0), head.blood)
+    x, y, z, radius, tumour = head.meningioma
+    if radius:
+        ball = anatomy.ellipsoid(p, (x, y, z), (radius,) * 3) + 0.8 * rough
+        _blend(hu, _share(np.minimum(ball, wall.depth), 1.3), tumour)
     for bx, by, bz, r, calcium in head.calcified:
         ball = anatomy.ellipsoid(moved, (bx, by, bz), (r,) * 3)
         if (ball > -4).any():

@@ -13,6 +13,7 @@ class Evaluate(Parameters):
     """Scores of a head on val and test."""
 
     clip: Clip  # Kaggle's: 1e-15
+    batch: int = Field(gt=0)  # slices in a forward pass, over all ranks; changes no figure
 
 
 class Floors(Parameters):

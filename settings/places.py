@@ -88,7 +88,8 @@ def raw_root(local: Local, what: Raw) -> Path:
     path: Path | None = getattr(local.raw, what)
     if path is None:
         raise BadInput(
-            f"raw.{what}: no place named; write it into local.yaml (raw: {{{what}: PATH}}) or SCOPEFORMER_RAW_{what.upper()}"
+            f"raw.{what}: no place named; write it into local.yaml (raw: {{{what}: PATH}}) "
+            f"or SCOPEFORMER_RAW_{what.upper()}"
         )
     path = path.expanduser()
     path = path if path.is_absolute() else main_checkout() / path

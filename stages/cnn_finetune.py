@@ -1,9 +1,16 @@
-"""cnn-finetune@<cnn>: a CNN of the table on labelled slices of the CNN half of the train patients; val chooses."""
+"""cnn-finetune@<cnn>: a CNN learns the six labels on the CNN half of the train patients; val chooses its weights.
+
+The head half is left alone: a head that trains on slices its CNN was fitted on learns to trust that CNN.
+"""
 
 from backbones.finetune import finetune
 from backbones.parameters import Cnn, CnnFinetune, Weights
-from backbones.starts import start_from
+from backbones.start import find_start
+from corpus.images import Images
+from ct.labels import LABELS
+from evaluation.labelled import read_labelled
 from settings.loader import read_value
+from stages.compute import accelerate, train_run
 from stages.run import Job
 
 
@@ -11,22 +18,26 @@ def run(job: Job) -> None:
     parameters = job.section(CnnFinetune, "cnn_finetune")
     cnn = job.section(Cnn, f"cnns.{job.key}")
     imagenet = read_value(Weights | None, job.parameters["imagenet"], "imagenet")
-    start = start_from(cnn.start, imagenet, job.weights, job.input)
-    accelerator, decisions = job.accelerate()
     seed = read_value(int, job.parameters["seed"], "seed") + cnn.seed
-    gap = finetune(
-        job.input(f"artifacts/ct/images-{cnn.side}"),
-        (job.input("artifacts/split/labels-train.parquet"), job.input("artifacts/split/labels-val.parquet")),
-        job.input("artifacts/split/parts.parquet"),
-        start,
+    start = find_start(cnn.start, imagenet, job.weights, job.input)
+    parts = job.input("artifacts/split/parts.parquet")
+    train, val = (
+        read_labelled(job.input(f"artifacts/split/labels-{part}.parquet"), parts, part, LABELS)
+        for part in ("train", "val")
+    )
+    accelerator, decisions = accelerate(job)
+    curves = finetune(
+        Images(job.input(f"artifacts/ct/images-{cnn.side}"), "windows"),
+        train,
+        val,
+        LABELS,
         cnn,
+        start,
         parameters,
-        job.train_run(parameters.images, parameters.batch, seed, parameters.evaluate_every),
+        train_run(job, parameters.images, parameters.batch, seed, parameters.evaluate_every),
         job.out(f"artifacts/cnns/{job.key}"),
         accelerator,
         decisions,
     )
-    accelerator.print(
-        f"{job.name}: weighted log loss {gap['train_weighted_log_loss']:.4f} on the slices it was fitted on, "
-        f"{gap['val_weighted_log_loss']:.4f} on val"
-    )
+    best = min(row["val_loss"] for row in curves.validation)
+    accelerator.print(f"{job.name}: best weighted log loss on val {best:.4f}")

@@ -1,28 +1,39 @@
-"""corpus-pretrain@<corpus>: a CNN on a corpus of labelled photos, from ImageNet weights or from random ones.
+"""corpus-pretrain@<corpus>: a CNN learns the classes of a corpus of photos.
 
-Where no ImageNet weights file is named, corpus-pretrain@photos stands for ImageNet pretraining.
+Starts from the weights file that `imagenet` names; without one, from random weights, and then the result of
+corpus-pretrain@photos stands for 'ImageNet weights' in every stage below.
 """
 
-from backbones.parameters import CorpusPretrain, Weights
+from backbones.parameters import Corpus, CorpusPretrain, Weights
 from backbones.pretrain import pretrain
-from backbones.starts import start_from
+from backbones.start import find_start
+from settings.errors import BadParameter
 from settings.loader import read_value
+from stages.compute import accelerate, train_run
 from stages.run import Job
 
 
 def run(job: Job) -> None:
     parameters = job.section(CorpusPretrain, "corpus_pretrain")
+    job.section(Corpus, f"corpora.{job.key}")
+    if job.key != "photos":
+        raise BadParameter(f"corpora.{job.key}: there is no such corpus yet, only photos; remove the entry")
     imagenet = read_value(Weights | None, job.parameters["imagenet"], "imagenet")
-    start = start_from("imagenet", imagenet, job.weights, job.input) if imagenet else None
-    accelerator, decisions = job.accelerate()
-    seed = read_value(int, job.parameters["seed"], "seed")
-    best = pretrain(
+    start = find_start("imagenet" if imagenet else "random", imagenet, job.weights, job.input)
+    accelerator, decisions = accelerate(job)
+    curves = pretrain(
         job.input("artifacts/photos"),
         start,
         parameters,
-        job.train_run(parameters.images, parameters.batch, seed, parameters.evaluate_every),
+        train_run(
+            job,
+            parameters.images,
+            parameters.batch,
+            read_value(int, job.parameters["seed"], "seed"),
+            parameters.evaluate_every,
+        ),
         job.out(f"artifacts/pretrained/{job.key}"),
         accelerator,
         decisions,
     )
-    accelerator.print(f"{job.name}: {best['val_accuracy']:.1%} of the held-out images right at {best['images']:,} images")
+    accelerator.print(f"{job.name}: held-out photos, last: accuracy {curves.validation[-1]['val_accuracy']:.2%}")

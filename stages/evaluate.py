@@ -16,6 +16,7 @@ from evaluation.labelled import Labelled, read_labelled
 from evaluation.metrics import sigmoid, summary
 from evaluation.parameters import Evaluate
 from settings.errors import BadArtifact
+from stages.compute import accelerate
 from stages.run import Job
 from vit.head import predict
 from vit.parameters import Variant
@@ -33,10 +34,10 @@ def run(job: Job) -> None:
         part: read_labelled(job.input(f"artifacts/split/labels-{part}.parquet"), parts, part, LABELS)
         for part in ("val", "test")
     }
-    accelerator, decisions = job.accelerate()
+    accelerator, decisions = accelerate(job)
     head = job.input(f"artifacts/vit/{job.key}")
     rows = rows_of([id_ for part in slices.values() for id_ in part.ids], sources)
-    logits = predict(head, sources, rows, accelerator, decisions)
+    logits = predict(head, sources, rows, accelerator, decisions, parameters.batch)
     if accelerator.is_main_process:
         folder = job.out(f"artifacts/evaluation/{job.key}")
         split = np.split(logits, [len(slices["val"].ids)])

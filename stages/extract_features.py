@@ -1,12 +1,15 @@
-"""extract-features@<cnn>: feature maps of a frozen CNN of the table for every slice, labelled or not."""
+"""extract-features@<cnn>: the frozen CNN's maps of every slice, in fp16, for the heads to read.
 
-import torch
+The CNN is the fine-tuned one, or its start where it is trained on nothing more.
+"""
 
-from backbones.feature_cnn import FeatureCnn, build, load_cnn, load_start
+from backbones.feature_cnn import load_cnn
 from backbones.features import extract
 from backbones.parameters import Cnn, ExtractFeatures, Weights
-from backbones.starts import DEFAULT_EPS, start_from
+from backbones.start import find_start, start_cnn
+from corpus.images import Images
 from settings.loader import read_value
+from stages.compute import accelerate
 from stages.run import Job
 
 
@@ -17,21 +20,20 @@ def run(job: Job) -> None:
         model, _ = load_cnn(job.input(f"artifacts/cnns/{job.key}"), "cnn")
     else:
         imagenet = read_value(Weights | None, job.parameters["imagenet"], "imagenet")
-        start = start_from(cnn.start, imagenet, job.weights, job.input)
-        torch.manual_seed(read_value(int, job.parameters["seed"], "seed") + cnn.seed)  # for random weights
-        model = build(cnn.architecture, 0, start[1] if start else DEFAULT_EPS)
-        if start:
-            load_start(model, start[0])
-    accelerator, decisions = job.accelerate()
+        seed = read_value(int, job.parameters["seed"], "seed") + cnn.seed
+        start = find_start(cnn.start, imagenet, job.weights, job.input)
+        model, _ = start_cnn(cnn.architecture, 1, start, seed, keep_classifier=False)
+    images = Images(job.input(f"artifacts/ct/images-{cnn.side}"), "windows")
+    accelerator, decisions = accelerate(job)
     channels, height, width = extract(
-        FeatureCnn(model, cnn.stage),
+        model,
+        cnn.stage,
         job.key,
-        job.input(f"artifacts/ct/images-{cnn.side}"),
-        cnn.side,
+        images,
         parameters.batch,
         job.work,
         job.out(f"artifacts/features/{job.key}"),
         accelerator,
         decisions,
     )
-    accelerator.print(f"{job.name}: maps of {height}×{width}×{channels}")
+    accelerator.print(f"{job.name}: {len(images):,} maps of {height}×{width}×{channels}")

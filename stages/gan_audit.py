@@ -22,13 +22,14 @@ from backbones.classifier import load_classifier
 from corpus.card import write_card
 from corpus.images import Images
 from settings.errors import BadArtifact
+from stages.compute import accelerate
 from stages.run import Job
 
 
 def run(job: Job) -> None:
     parameters = job.section(GanAudit, "gan_audit")
     seed = int(job.parameters["seed"])
-    accelerator, decisions = job.accelerate()
+    accelerator, decisions = accelerate(job)
     photos = Images(job.input("artifacts/photos"), "photos")
     translated = Images(job.input("artifacts/translated"), "hu")
     if photos.column("id") != translated.column("id"):
@@ -45,7 +46,7 @@ def run(job: Job) -> None:
     patients = [patients[row] for row in kept]
 
     model, columns, origin = _classifier(job, parameters, photos.card)
-    model.to(device=accelerator.device, memory_format=decisions.memory_format)
+    model.to(accelerator.device).to(memory_format=decisions.memory_format)
     figures = measure(
         originals, labels, outputs, views, patients, windows, hu_range, parameters,
         lambda images: classify(model, images, columns, parameters.batch, accelerator, decisions), seed,
@@ -87,10 +88,10 @@ def _classifier(
     chosen = parameters.classifier
     if chosen is None:
         folder: Path = job.input("artifacts/pretrained/photos")
-        model, its_card = load_classifier(folder)
+        trained, its_card = load_classifier(folder)
         if its_card["classes"] != card["classes"]:
             raise BadArtifact(f"{folder}: knows other classes than artifacts/photos; run `dvc repro corpus-pretrain`")
-        return model, None, {"trained_on": "photos", "architecture": its_card["architecture"]}
+        return trained, None, {"trained_on": "photos", "architecture": its_card["architecture"]}
     index = {wnid: place for place, wnid in enumerate(card.get("imagenet_index", []))}
     unknown = [wnid for wnid in card["classes"] if wnid not in index]
     if unknown:

@@ -2,12 +2,13 @@
 
 from gan.generate import generate
 from gan.parameters import GanGenerate
+from stages.compute import accelerate
 from stages.run import Job
 
 
 def run(job: Job) -> None:
     parameters = job.section(GanGenerate, "gan_generate")
-    accelerator, decisions = job.accelerate()
+    accelerator, decisions = accelerate(job)
     count = generate(
         job.input("artifacts/gan"),
         job.input("artifacts/photos"),

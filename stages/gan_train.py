@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from gan.parameters import GanTrain
 from gan.train import open_sources, train_translator
 from settings.loader import read_value
+from stages.compute import accelerate, train_run
 from stages.run import Job
 
 
@@ -20,12 +21,12 @@ def run(job: Job) -> None:
         train_ids,
         parameters,
     )
-    accelerator, decisions = job.accelerate()
+    accelerator, decisions = accelerate(job)
     seed = read_value(int, job.parameters["seed"], "seed")
     curves = train_translator(
         sources,
         parameters,
-        job.train_run(parameters.images, parameters.batch, seed, parameters.evaluate_every),
+        train_run(job, parameters.images, parameters.batch, seed, parameters.evaluate_every),
         job.out("artifacts/gan"),
         accelerator,
         decisions,

@@ -24,14 +24,14 @@ from evaluation.parameters import Evaluate, Floors, Report
 from gan.parameters import GanGenerate, GanTrain
 from photos.parameters import PreparePhotos
 from settings.errors import BadParameter
-from settings.loader import known_section, nearest, read_section, read_table, read_value
+from settings.loader import Parameters, known_section, nearest, read_section, read_table, read_value
 from settings.places import ROOT
 from vit.parameters import Variant, Vit, VitTrain
 
 ROOMS = (
     "stages", "vit", "audit", "gan", "backbones", "ct", "photos", "training", "evaluation", "corpus", "settings",
 )  # fmt: skip
-SECTIONS = {
+SECTIONS: dict[str, type[Parameters]] = {
     "phantom_ct": PhantomCt, "prepare_ct": PrepareCt, "split_ct": SplitCt, "prepare_photos": PreparePhotos,
     "gan_train": GanTrain, "gan_generate": GanGenerate, "gan_audit": GanAudit,
     "corpus_pretrain": CorpusPretrain, "cnn_finetune": CnnFinetune, "extract_features": ExtractFeatures,
@@ -152,7 +152,13 @@ def nodes(params: dict[str, Any]) -> list[Node]:
             ["artifacts/gan"],
             ranks=True,
         ),
-        Node("gan-generate", ["artifacts/gan", "artifacts/photos"], ["gan_generate"], ["artifacts/translated"], ranks=True),
+        Node(
+            "gan-generate",
+            ["artifacts/gan", "artifacts/photos"],
+            ["gan_generate"],
+            ["artifacts/translated"],
+            ranks=True,
+        ),
         Node(
             "corpus-pretrain",
             ["artifacts/photos"],
@@ -164,7 +170,7 @@ def nodes(params: dict[str, Any]) -> list[Node]:
         Node(
             "gan-audit",
             ["artifacts/photos", "artifacts/translated", hu, split["parts"], *classifier],
-            ["gan_audit", "prepare_ct.hu_side", "windows", "seed"],
+            ["gan_audit", "prepare_ct.hu_side", "seed"],
             ["artifacts/audit"],
             ranks=True,
         ),
@@ -227,7 +233,12 @@ def nodes(params: dict[str, Any]) -> list[Node]:
         ),
     ]
     above = [node for node in graph if node.name != "extract-features"]
-    made = [out for node in above for out in _outs(node) if not out.startswith(("artifacts/split/labels", "artifacts/phantom"))]
+    made = [
+        out
+        for node in above
+        for out in _outs(node)
+        if not out.startswith(("artifacts/split/labels", "artifacts/phantom"))
+    ]
     graph.append(
         Node(
             "report",
@@ -268,7 +279,7 @@ def declarations(params: dict[str, Any]) -> dict[str, Declaration]:
 def render(params: dict[str, Any]) -> dict[str, Any]:
     """The content of `dvc.yaml`."""
     graph = nodes(params)
-    stages = {}
+    stages: dict[str, Any] = {}
     for node in graph:
         slots = max((len(own) for own in (node.items or {}).values()), default=0)
         name = node.name if node.items is None else f"{node.name}@${{key}}"

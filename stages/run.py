@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -20,15 +20,20 @@ from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, Tr
 from settings.loader import load_yaml, read_section
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from training.loop import Run
-    from training.precision import Decisions
-
 P = TypeVar("P", bound=BaseModel)
 EXEMPT = ("pipeline.py", "commands/", "stages/graph.py")  # they decide what runs, not what a stage computes
-LIBRARIES = ("torch", "torchvision", "timm", "kornia", "accelerate", "numpy", "pydicom", "pyarrow", "scikit-learn", "dvc")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "kornia",
+    "accelerate",
+    "numpy",
+    "pydicom",
+    "pyarrow",
+    "scikit-learn",
+    "dvc",
+)
 
 
 @dataclass(frozen=True)
@@ -97,26 +102,10 @@ class Job:
             raise BadInput(f"weights file {weights.file} is not below raw.weights; put it there or mend params.yaml")
         digest = _sha256(path)
         if digest != weights.sha256:
-            raise BadInput(f"weights file {weights.file}: SHA-256 is {digest[:16]}…, params.yaml says {weights.sha256[:16]}…")
+            raise BadInput(
+                f"weights file {weights.file}: SHA-256 is {digest[:16]}…, params.yaml says {weights.sha256[:16]}…"
+            )
         return path
-
-    def train_run(self, total: int, batch: int, seed: int, evaluate_every: int) -> "Run":
-        """A training of this stage, counted in images over all ranks."""
-        from training.loop import Run
-
-        return Run(self.name, self.work, total, batch, seed, evaluate_every, self.local.save_every_seconds)
-
-    def accelerate(self) -> tuple["Accelerator", "Decisions"]:
-        """This rank's accelerator, and how it computes: as the state that is resumed did, if there is one."""
-        from training.checkpoint import settle
-        from training.ranks import start
-
-        accelerator, decisions = start(self.local)
-        decisions = settle(self.work, decisions, accelerator)
-        if accelerator.is_main_process:
-            note = {**decisions.as_dict(), "ranks": accelerator.num_processes}
-            (self.work / "computing.json").write_text(json.dumps(note))
-        return accelerator, decisions
 
 
 def prepare(name: str, module: str, deps: list[str], code: list[str], params: list[str], outs: list[str]) -> Prepared:
@@ -135,7 +124,7 @@ def prepare(name: str, module: str, deps: list[str], code: list[str], params: li
     others = [p.name for p in (work_root() / name).glob("*/") if p.name != fingerprint and any(p.glob("state-*"))]
     if others and not prepared.folder.exists():
         print(
-            f"{name}: starting anew; state of other parameters, code or inputs is kept under {', '.join(sorted(others))} "
+            f"{name}: starting anew; state of other parameters, code or inputs is kept: {', '.join(sorted(others))} "
             "(--adopt FINGERPRINT goes on from it)"
         )
     prepared.folder.mkdir(parents=True, exist_ok=True)
@@ -273,7 +262,9 @@ def _check_unchanged(prepared: Prepared, params: list[str]) -> None:
     if _declared(params) != prepared.parameters:
         changed.append("params.yaml")
     if changed:
-        raise TrainingFailed(f"{prepared.name}: {', '.join(changed)} changed while it ran; nothing was recorded: run it again")
+        raise TrainingFailed(
+            f"{prepared.name}: {', '.join(changed)} changed while it ran; nothing was recorded: run it again"
+        )
 
 
 def _declared(keys: list[str]) -> dict[str, Any]:

@@ -1,30 +1,42 @@
-"""vit-train@<variant>: a head on the frozen CNNs' maps (or on the slices), on the head half of the train patients."""
+"""vit-train@<variant>: a head on the cached maps of frozen CNNs (or a pure ViT on images), on the head half.
 
+Reads no label of a slice that a CNN was fitted on, but for val's, and none of test.
+"""
+
+from ct.labels import LABELS
+from evaluation.labelled import read_labelled
 from settings.loader import read_value
+from stages.compute import accelerate, train_run
 from stages.run import Job
 from vit.parameters import Variant, Vit, VitTrain
 from vit.train import train_head
 
 
 def run(job: Job) -> None:
-    variant = job.section(Variant, f"variants.{job.key}")
     parameters = job.section(VitTrain, "vit_train")
+    variant = job.section(Variant, f"variants.{job.key}")
     vit = job.section(Vit, "vit")
-    folders = [job.input(f"artifacts/features/{cnn}") for cnn in variant.cnns]
-    folders = folders or [job.input(f"artifacts/ct/images-{variant.side}")]
-    accelerator, decisions = job.accelerate()
     seed = read_value(int, job.parameters["seed"], "seed") + variant.seed
-    best = train_head(
+    sources = [job.input(f"artifacts/features/{cnn}") for cnn in variant.cnns]
+    parts = job.input("artifacts/split/parts.parquet")
+    train, val = (
+        read_labelled(job.input(f"artifacts/split/labels-{part}.parquet"), parts, part, LABELS)
+        for part in ("train", "val")
+    )
+    accelerator, decisions = accelerate(job)
+    curves = train_head(
         job.key,
         variant,
-        folders,
-        (job.input("artifacts/split/labels-train.parquet"), job.input("artifacts/split/labels-val.parquet")),
-        job.input("artifacts/split/parts.parquet"),
         vit,
+        sources or [job.input(f"artifacts/ct/images-{variant.side}")],
+        train,
+        val,
+        LABELS,
         parameters,
-        job.train_run(parameters.images, parameters.batch, seed, parameters.evaluate_every),
+        train_run(job, parameters.images, parameters.batch, seed, parameters.evaluate_every),
         job.out(f"artifacts/vit/{job.key}"),
         accelerator,
         decisions,
     )
-    accelerator.print(f"{job.name}: weighted log loss {best['loss']:.4f} on val at {best['images']:,} images")
+    best = min(row["val_loss"] for row in curves.validation)
+    accelerator.print(f"{job.name}: best weighted log loss on val {best:.4f}")

@@ -28,8 +28,8 @@ class IndexSampler:
     def rows(self, images_seen: int) -> npt.NDArray[np.int64]:
         """Row numbers (batch / ranks of them) for the step that starts at `images_seen`."""
         places = np.arange(images_seen + self.rank, images_seen + self.batch, self.ranks)
-        passes = places // self.count
-        wanted = range(int(passes.min()), int(passes.max()) + 1)
+        passes = (places // self.count).tolist()
+        wanted = range(passes[0], passes[-1] + 1)
         self._passes = {p: self._passes[p] if p in self._passes else self._order(p) for p in wanted}
         return np.array([self._passes[p][i] for p, i in zip(passes, places % self.count, strict=True)], dtype=np.int64)
 

@@ -79,7 +79,7 @@ def settle(work: Path, decisions: Decisions, accelerator: "Accelerator") -> Deci
         if saved != _made_by(settled, accelerator.num_processes):
             accelerator.print("resuming on another machine or number of ranks: not bit-exact")
     torch.set_num_threads(settled.threads)
-    words = [settled.torch_device, settled.precision, settled.channels_last and "channels_last" or "contiguous"]
+    words = [settled.torch_device, settled.precision, (settled.channels_last and "channels_last") or "contiguous"]
     accelerator.print(f"computing: {', '.join(words)}, {settled.threads} threads, {accelerator.num_processes} ranks")
     return settled
 

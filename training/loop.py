@@ -164,7 +164,8 @@ class _Sums:
         for name, value in self.sums.items():
             if not math.isfinite(float(value)):
                 raise TrainingFailed(
-                    f"{run}: loss '{name}' is not finite at {seen:,} images; the last state is kept: lower the learning rate"
+                    f"{run}: loss '{name}' is not finite at {seen:,} images; the last state is kept: "
+                    "lower the learning rate"
                 )
 
     def take(self, run: str, seen: int) -> Row:
@@ -189,7 +190,10 @@ class _Progress:
         self.last = now
         rate = (seen - self.first) / (now - self.started)
         left = int((self.total - seen) / rate)
-        figures = {**(curves.training[-1] if curves.training else {}), **(curves.validation[-1] if curves.validation else {})}
+        figures = {
+            **(curves.training[-1] if curves.training else {}),
+            **(curves.validation[-1] if curves.validation else {}),
+        }
         words = " ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "images")
         print(
             f"{self.run.name}: {seen:,}/{self.total:,} images  {rate:.1f}/s  {left // 60}:{left % 60:02d} left  "

@@ -14,7 +14,8 @@ def make(folder: Path, count: int = 5) -> np.ndarray:
     pixels = np.random.default_rng(0).integers(0, 255, (count, 8, 8, 1), dtype=np.uint8)
     write_shard(folder, 0, pixels)
     finish_images(
-        folder, "hu", pa.table({"id": [f"i{n}" for n in range(count)]}), [Reject("b", "truncated", "x"), Reject("a", "y", "z")],
+        folder, "hu", pa.table({"id": [f"i{n}" for n in range(count)]}),
+        [Reject("b", "truncated", "x"), Reject("a", "y", "z")],
         hu_range=[-150, 230], windows=[[40, 80], [80, 200], [40, 380]],
     )  # fmt: skip
     return pixels

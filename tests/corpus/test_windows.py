@@ -17,7 +17,7 @@ def test_array_and_tensor_agree_and_the_tensor_has_a_gradient() -> None:
     hu = torch.linspace(-200, 300, 101, requires_grad=True)
     out = apply_window(hu, Window(80, 200))
     np.testing.assert_allclose(out.detach().numpy(), apply_window(hu.detach().numpy(), Window(80, 200)), rtol=1e-6)
-    out.sum().backward()
+    out.sum().backward()  # type: ignore[no-untyped-call]
     assert hu.grad is not None and hu.grad[50] == pytest.approx(1 / 200)
 
 
@@ -43,7 +43,9 @@ def test_windows_of_the_one_channel_form_equal_the_direct_ones_within_its_step()
         assert np.abs(via[..., channel] - direct).max() <= (380 / 255 / 2) * 255 / window.width + 1
 
 
-@pytest.mark.parametrize("section", [{"a": [1, 2]}, {"a": [1], "b": [1, 2], "c": [1, 2]}, {"a": [0, 0], "b": [1, 2], "c": [1, 2]}])
+@pytest.mark.parametrize(
+    "section", [{"a": [1, 2]}, {"a": [1], "b": [1, 2], "c": [1, 2]}, {"a": [0, 0], "b": [1, 2], "c": [1, 2]}]
+)
 def test_unusable_windows_are_refused(section: dict[str, list[int]]) -> None:
     with pytest.raises(BadParameter, match="windows"):
         parse_windows(section)

@@ -11,8 +11,26 @@ import yaml
 
 from settings.places import ROOT
 
-LEFT_OUT = (".git", ".venv*", ".*_cache", "__pycache__", "artifacts", "work", "data", "docs", "benchmarks", "local.yaml", "dvc.lock", "tmp", "cache")
-ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+LEFT_OUT = (
+    ".git",
+    ".venv*",
+    ".*_cache",
+    "__pycache__",
+    "artifacts",
+    "work",
+    "data",
+    "docs",
+    "benchmarks",
+    "local.yaml",
+    "dvc.lock",
+    "tmp",
+    "cache",
+)
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 def copy_checkout(target: Path, changes: dict[str, Any]) -> Path:

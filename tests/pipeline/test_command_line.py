@@ -4,9 +4,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
+
 from tests.pipeline.checkouts import ENVIRONMENT, change_params, copy_checkout, pipeline
 
 TINY = {"phantom_ct.patients": 12, "phantom_ct.slices": 2, "prepare_photos.drawn.per_class": 4}
@@ -60,10 +62,8 @@ def test_a_missing_raw_root_is_never_phantoms(params: Path) -> None:
 
 
 def test_two_runs_of_one_stage_are_refused(checkout: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", "from commands.stage import _lock\nimport time\nwith _lock('prepare-photos'):\n print('held', flush=True)\n time.sleep(60)"],
-        cwd=checkout, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    code = "from commands.stage import _lock; import time\nwith _lock('prepare-photos'): print('held'); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-uc", code], cwd=checkout, env=ENVIRONMENT, stdout=PIPE, text=True)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         assert f"prepare-photos is being run by process {holder.pid}" in refused(checkout, "stage", "prepare-photos")
@@ -101,4 +101,7 @@ def test_help_is_fast_and_lists_the_commands(checkout: Path) -> None:
     started = time.monotonic()
     text = pipeline(checkout, "--help").stdout
     assert time.monotonic() - started < 5
-    assert all(word in text for word in ("stage", "plan", "graph", "profile", "manifest", "doctor", "inspect", "table", "clean"))
+    assert all(
+        word in text
+        for word in ("stage", "plan", "graph", "profile", "manifest", "doctor", "inspect", "table", "clean")
+    )

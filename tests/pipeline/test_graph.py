@@ -10,6 +10,10 @@ from settings.loader import load_yaml
 from settings.places import ROOT
 from stages.graph import ROOMS, closure, declarations, nodes, render, to_yaml, validate
 
+STAGES = {
+    "prepare-ct", "split-ct", "prepare-photos", "gan-train", "gan-generate", "gan-audit", "corpus-pretrain",
+    "gan-pretrain", "cnn-finetune", "extract-features", "vit-train", "evaluate", "floors", "report",
+}  # fmt: skip
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 
 
@@ -29,8 +33,7 @@ def test_every_profile_is_valid_and_renders(profile: Path) -> None:
     rendered = yaml.safe_load(to_yaml(render(params)))
     names = {node.name for node in nodes(params)}
     assert rendered["stages"].keys() == names
-    assert names >= {"prepare-ct", "split-ct", "prepare-photos", "gan-train", "gan-generate", "gan-audit", "gan-pretrain",
-                     "corpus-pretrain", "cnn-finetune", "extract-features", "vit-train", "evaluate", "floors", "report"}  # fmt: skip
+    assert names >= STAGES
 
 
 @pytest.mark.parametrize("module", sorted({node.module for node in nodes(demo())}))
@@ -38,7 +41,8 @@ def test_code_deps_are_the_import_closure(module: str) -> None:
     """Against the standard library's own finder, which reads bytecode, not the syntax tree."""
     finder = modulefinder.ModuleFinder(path=[str(ROOT)])
     finder.run_script(str(ROOT / module))
-    found = {Path(m.__file__).relative_to(ROOT).as_posix() for m in finder.modules.values() if m.__file__}
+    files = [getattr(module, "__file__", None) for module in finder.modules.values()]
+    found = {Path(file).relative_to(ROOT).as_posix() for file in files if file}
     found = {path for path in found if path.split("/")[0] in ROOMS and not path.endswith("__init__.py")}
     assert set(closure(module)) == found | {module}
 
@@ -49,7 +53,13 @@ def test_packages_have_no_code_of_their_own() -> None:
 
 
 def test_light_stages_do_not_import_torch_rooms() -> None:
-    for stage in ("stages/prepare_ct.py", "stages/split_ct.py", "stages/phantom_ct.py", "stages/prepare_photos.py", "stages/floors.py"):
+    for stage in (
+        "stages/prepare_ct.py",
+        "stages/split_ct.py",
+        "stages/phantom_ct.py",
+        "stages/prepare_photos.py",
+        "stages/floors.py",
+    ):
         assert not any(path.startswith(("training/", "gan/", "backbones/", "vit/")) for path in closure(stage)), stage
 
 
@@ -60,18 +70,28 @@ def test_the_translator_depends_on_no_label_and_no_test_patient() -> None:
 
 
 def test_test_labels_are_read_by_evaluate_and_floors_alone() -> None:
-    readers = {name.partition("@")[0] for name, stage in declarations(demo()).items() if "artifacts/split/labels-test.parquet" in stage.deps}
+    readers = {
+        name.partition("@")[0]
+        for name, stage in declarations(demo()).items()
+        if "artifacts/split/labels-test.parquet" in stage.deps
+    }
     assert readers == {"evaluate", "floors"}
 
 
 def test_a_variant_of_any_number_of_cnns_is_one_edit() -> None:
     params = demo()
     cnns = list(params["cnns"])
-    params["variants"]["five"] = {**params["variants"]["2-cnn"], "cnns": [cnns[0], cnns[1], cnns[0], cnns[1], cnns[0]], "paper": None}
+    params["variants"]["five"] = {
+        **params["variants"]["2-cnn"],
+        "cnns": [cnns[0], cnns[1], cnns[0], cnns[1], cnns[0]],
+        "paper": None,
+    }
     validate(params)
     before, after = declarations(demo()), declarations(params)
     assert after.keys() - before.keys() == {"vit-train@five", "evaluate@five"}
-    changed = {name for name in before if (before[name].deps, before[name].params) != (after[name].deps, after[name].params)}
+    changed = {
+        name for name in before if (before[name].deps, before[name].params) != (after[name].deps, after[name].params)
+    }
     assert changed == {"report"}
     group = render(params)["stages"]["vit-train"]
     assert group["foreach"]["five"] == {f"in{i}": f"artifacts/features/{cnns[i % 2]}" for i in range(5)}
@@ -102,7 +122,7 @@ def test_an_imagenet_file_replaces_the_photos_cnn_as_start() -> None:
     [
         ("gan_trane", {}, "did you mean 'gan_train'"),
         ("seed", "x", "seed"),
-        ("variants", {"a": {"cnns": ["imagenet-q"], "side": None, "patch": 1, "projection": None, "encoder": "vit", "seed": 0}}, "did you mean 'imagenet-"),
+        ("variants", {"a": {**demo()["variants"]["2-cnn"], "cnns": ["imagenet-q"]}}, "did you mean 'imagenet-"),
         ("corpora", {"grey": {"kind": "photos"}}, "corpora.photos: missing"),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from tests.pipeline.checkouts import ENVIRONMENT, copy_checkout, dvc, pipeline
 
 TINY = {
@@ -46,20 +47,28 @@ def whole(checkout: Path) -> str:
 
 def forget(checkout: Path) -> str:
     found = hashlib.sha256((checkout / "artifacts/gan/generator.safetensors").read_bytes()).hexdigest()
-    subprocess.run(["rm", "-rf", "work/gan-train", "artifacts/gan", "artifacts/provenance/gan-train.json"], cwd=checkout, check=True)
+    subprocess.run(
+        ["rm", "-rf", "work/gan-train", "artifacts/gan", "artifacts/provenance/gan-train.json"],
+        cwd=checkout,
+        check=True,
+    )
     return found
 
 
 def start(checkout: Path, *command: str) -> subprocess.Popen[bytes]:
     environment = {**ENVIRONMENT, "SCOPEFORMER_SAVE_EVERY_SECONDS": "0"}
-    return subprocess.Popen([sys.executable, *command], cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, *command], cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def wait_for_state(checkout: Path, images: int) -> int:
     """The process that runs the stage, once its state has seen so many images."""
     patience = time.monotonic() + 120
     while time.monotonic() < patience:
-        states = [int(re.sub(r"\D", "", p.name)) for p in checkout.glob("work/gan-train/*/state-*") if p.suffix != ".part"]
+        states = [
+            int(re.sub(r"\D", "", p.name)) for p in checkout.glob("work/gan-train/*/state-*") if p.suffix != ".part"
+        ]
         if states and max(states) >= images:
             return int((checkout / "work/gan-train/lock").read_text())
         time.sleep(0.02)

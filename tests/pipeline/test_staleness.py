@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.pipeline.checkouts import change_params, copy_checkout, dvc, pipeline
 
 from stages.graph import declarations
+from tests.pipeline.checkouts import change_params, copy_checkout, dvc, pipeline
+
+SEEDED = ["gan-train", "gan-audit", "corpus-pretrain", "gan-pretrain", "cnn-finetune", "extract-features", "vit-train"]
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +51,8 @@ def items(checkout: Path, *groups: str) -> set[str]:
         ("corpus_pretrain.images", 7, ["corpus-pretrain", "gan-pretrain"]),
         ("cnn_finetune.images", 7, ["cnn-finetune"]),
         ("split_ct.fold", 1, ["split-ct"]),
-        ("windows.brain", [35, 80], ["prepare-ct", "gan-audit"]),
-        ("seed", 9, ["gan-train", "gan-audit", "corpus-pretrain", "gan-pretrain", "cnn-finetune", "extract-features", "vit-train"]),
+        ("windows.brain", [35, 80], ["prepare-ct"]),
+        ("seed", 9, SEEDED),
         ("cnns.gan.seed", 4, ["extract-features@gan", "report"]),
         ("variants.2-cnn.seed", 4, ["vit-train@2-cnn", "evaluate@2-cnn", "report"]),
     ],
@@ -90,13 +92,23 @@ def test_adding_a_cnn_makes_stale_only_what_uses_it(checkout: Path) -> None:
     kept = {name: (checkout / name).read_text() for name in ("params.yaml", "dvc.yaml")}
     params = yaml.safe_load(kept["params.yaml"])
     params["cnns"]["imagenet-c"] = {**params["cnns"]["imagenet-a"], "seed": 2}
-    params["variants"]["4-cnn"] = {**params["variants"]["3-cnn"], "cnns": [*params["variants"]["3-cnn"]["cnns"], "imagenet-c"], "paper": None}
+    params["variants"]["4-cnn"] = {
+        **params["variants"]["3-cnn"],
+        "cnns": [*params["variants"]["3-cnn"]["cnns"], "imagenet-c"],
+        "paper": None,
+    }
     (checkout / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     try:
         refused = pipeline(checkout, "stage", "vit-train@4-cnn", check=False)
         assert refused.returncode == 2 and "run `pipeline.py graph`" in refused.stderr
         pipeline(checkout, "graph")
-        assert status(checkout) == {"cnn-finetune@imagenet-c", "extract-features@imagenet-c", "vit-train@4-cnn", "evaluate@4-cnn", "report"}
+        assert status(checkout) == {
+            "cnn-finetune@imagenet-c",
+            "extract-features@imagenet-c",
+            "vit-train@4-cnn",
+            "evaluate@4-cnn",
+            "report",
+        }
     finally:
         for name, text in kept.items():
             (checkout / name).write_text(text)

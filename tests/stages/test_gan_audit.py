@@ -9,7 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from corpus.images import finish_images
+from audit.samples import spread_over_classes
+from backbones.feature_cnn import save_weights
+from backbones.feature_cnn import build
+from corpus.card import write_card
+from corpus.images import Images, finish_images
 from corpus.shards import write_shard
 from photos.parameters import Drawn
 from photos.prepare import prepare_drawn
@@ -64,7 +68,14 @@ def job(root: Path, section: dict[str, Any] = SECTION) -> Job:
     parameters = {"gan_audit": section, "prepare_ct": {"hu_side": 48}, "seed": 0}
     (root / "work").mkdir(exist_ok=True)
     inputs = frozenset([*INPUTS, "artifacts/pretrained/photos"])
-    return Job("gan-audit", parameters, root / "work", Local(device="cpu"), inputs, frozenset(["artifacts/audit"]))
+    return Job(
+        "gan-audit",
+        parameters,
+        root / "work",
+        Local(device="cpu", precision="fp32"),
+        inputs,
+        frozenset(["artifacts/audit"]),
+    )
 
 
 def card(classes: list[str]) -> dict[str, Any]:
@@ -96,6 +107,26 @@ def test_the_audit(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     written = json.loads((out / "card.json").read_text())
     assert written["kind"] == "audit" and written["val_patients"] == 2 and written["ct_views"] == 6
     assert "retrieval of the photo by 8×8 gradients after blur and noise 100.0%" in capsys.readouterr().out
+
+
+def test_the_classifier_that_was_trained_on_the_photos(root: Path) -> None:
+    folder = root / "artifacts/pretrained/photos"
+    torch.manual_seed(0)
+    model = build("test_efficientnet", 2, 1e-3).eval()
+    save_weights(model, folder)
+    known = ["n90000001", "n90000002"]
+    write_card(
+        folder, "classifier", architecture="test_efficientnet", outputs=2, batchnorm_eps=1e-3, side=32, classes=known
+    )
+    gan_audit.run(job(root))
+    agreed = json.loads((root / "artifacts/.audit.part/audit.json").read_text())["agreement"]["photos"]["share"]
+
+    images = Images(root / "artifacts/photos")
+    rows = spread_over_classes(images.column("label"), np.arange(16, 32), 12)
+    pixels = torch.from_numpy(images.shards.read(rows)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.inference_mode():
+        named = model(pixels).argmax(1).numpy()
+    assert agreed == pytest.approx((named == np.array(images.column("label"))[rows]).mean())
 
 
 def test_a_classifier_of_other_classes_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

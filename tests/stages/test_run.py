@@ -11,7 +11,13 @@ from settings.loader import Parameters
 from stages import run
 from stages.run import Job
 
-DECLARED = ("stages/fake.py", ["artifacts/in"], ["stages/run.py"], ["fake", "table.a"], ["artifacts/out", "artifacts/ids.parquet"])
+DECLARED = (
+    "stages/fake.py",
+    ["artifacts/in"],
+    ["stages/run.py"],
+    ["fake", "table.a"],
+    ["artifacts/out", "artifacts/ids.parquet"],
+)
 LOADED_HERE = {"settings/errors.py", "settings/loader.py", "settings/places.py", "stages/run.py"}
 
 
@@ -74,17 +80,25 @@ def test_a_linked_old_out_is_replaced_not_written_into(checkout: Path, monkeypat
     assert cached.read_text() == "made" and (checkout / "artifacts/out/rows").read_text() == "newer"
 
 
-def test_the_fingerprint_knows_parameters_code_and_inputs_and_nothing_else(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_knows_parameters_code_and_inputs_and_nothing_else(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prints = [run.prepare("fake", *DECLARED).fingerprint]
     (checkout / "params.yaml").write_text("fake: {images: 3}\ntable: {a: {x: 1}, b: {x: 99}}\nother: 6\n")
     assert run.prepare("fake", *DECLARED).fingerprint == prints[0]
-    for path, text in (("params.yaml", "fake: {images: 4}\ntable: {a: {x: 1}}"), ("stages/run.py", "edit"), ("artifacts/in/rows", "r2")):
+    for path, text in (
+        ("params.yaml", "fake: {images: 4}\ntable: {a: {x: 1}}"),
+        ("stages/run.py", "edit"),
+        ("artifacts/in/rows", "r2"),
+    ):
         (checkout / path).write_text(text)
         prints.append(run.prepare("fake", *DECLARED).fingerprint)
     assert len(set(prints)) == 4
 
 
-@pytest.mark.parametrize(("path", "text"), [("params.yaml", "fake: {images: 4}\ntable: {a: {x: 1}}"), ("stages/run.py", "edit")])
+@pytest.mark.parametrize(
+    ("path", "text"), [("params.yaml", "fake: {images: 4}\ntable: {a: {x: 1}}"), ("stages/run.py", "edit")]
+)
 def test_an_edit_during_the_run_records_nothing(
     path: str, text: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +143,9 @@ def test_a_module_outside_the_declared_code_is_an_error(checkout: Path, monkeypa
 
 def test_loaded_modules_are_the_repositorys_own() -> None:
     assert run._loaded() >= LOADED_HERE
-    assert not any(path.startswith(("commands/", ".venv", "tests/")) or path == "stages/graph.py" for path in run._loaded())
+    assert not any(
+        path.startswith(("commands/", ".venv", "tests/")) or path == "stages/graph.py" for path in run._loaded()
+    )
 
 
 def test_an_interruption_asks_to_be_queued_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +164,10 @@ def test_adopting_prints_and_records_what_differs(
     (old.folder / "state-000000000004").mkdir()
     (checkout / "stages/run.py").write_text("a comment")
     new = run.prepare("fake", *DECLARED)
-    assert f"starting anew; state of other parameters, code or inputs is kept under {old.fingerprint}" in capsys.readouterr().out
+    assert (
+        f"starting anew; state of other parameters, code or inputs is kept: {old.fingerprint}"
+        in capsys.readouterr().out
+    )
     run.adopt(new, old.fingerprint)
     assert "code: stages/run.py" in capsys.readouterr().out
     assert (new.folder / "state-000000000004").is_dir()

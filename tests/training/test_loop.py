@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.tiny import Tiny, run
 
 from settings.errors import Interrupted, TrainingFailed, WrongEnvironment
 from settings.places import ROOT, Local
+from tests.training.tiny import Tiny, run
 from training.checkpoint import latest
 from training.loop import train
 from training.ranks import start
@@ -120,7 +120,15 @@ accelerator.end_training()
 def test_two_ranks_agree_and_one_writes(tmp_path: Path) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(RANKS)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        str(script),
+        str(tmp_path),
+    ]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=120, check=False,

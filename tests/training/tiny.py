@@ -38,7 +38,7 @@ class Tiny:
         return {"loss": loss.detach()}
 
     def evaluate(self, images_seen: int) -> dict[str, float]:
-        return {"weight": float(self.net[1].weight.detach().sum())}
+        return {"weight": float(sum(p.detach().sum() for p in self.net.parameters()))}
 
     def modules(self) -> list[nn.Module]:
         return [self.net]

@@ -1,0 +1,101 @@
+"""What the trainings of CNNs and heads share: AdamW, warm-up and cosine, and the weights that validated best."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from timm.optim import param_groups_weight_decay
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backbones.parameters import Training
+from training.batches import IndexSampler
+from training.loop import Run
+from training.precision import Decisions
+from training.schedule import warmup_cosine
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def weighted_bce(logits: Tensor, labels: Tensor) -> Tensor:
+    """The competition's loss of logits (n×6, `any` last): `any` counts twice; divided by the sum of the weights."""
+    weights = logits.new_ones(logits.shape[1])
+    weights[-1] = 2
+    losses = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return (losses * weights).sum(1).mean() / weights.sum()
+
+
+class Fitting(ABC):
+    """A training as `training.loop` wants it; `read`, `loss` and `judge` are what differs.
+
+    `model` is the bare network, `prepared` the one to call in a step (the same, or wrapped for several ranks).
+    `undecayed`: parameters of more than one axis that have no weight decay all the same.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rows: int,
+        parameters: Training,
+        run: Run,
+        accelerator: "Accelerator",
+        decisions: Decisions,
+        undecayed: tuple[str, ...] = (),
+    ) -> None:
+        self.model, self.run, self.accelerator, self.decisions = model, run, accelerator, decisions
+        self.prepared = accelerator.prepare(model)
+        groups = param_groups_weight_decay(model, parameters.weight_decay, no_weight_decay_list=undecayed)
+        self.optimiser = torch.optim.AdamW(groups, lr=parameters.learning_rate, fused=True)
+        self.peak, self.warmup = parameters.learning_rate, int(parameters.warmup_share * run.total)
+        self.sampler = IndexSampler(rows, run.batch, run.seed, accelerator.process_index, accelerator.num_processes)
+        self.best: dict[str, Any] = {"loss": float("inf"), "weights": {}, "images": 0}
+
+    @abstractmethod
+    def read(self, images_seen: int) -> Any:
+        """This rank's batch."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Tensor:
+        """The loss of a batch, through `prepared`."""
+
+    @abstractmethod
+    def judge(self) -> dict[str, float]:
+        """Validation figures of the present weights, the same on every rank; "loss" decides."""
+
+    def step(self, batch: Any, images_seen: int) -> dict[str, Tensor]:
+        """One AdamW step."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.peak * warmup_cosine(images_seen, self.run.total, self.warmup)
+        self.prepared.train()
+        loss = self.loss(batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.optimiser.step()
+        return {"loss": loss.detach()}
+
+    def evaluate(self, images_seen: int) -> dict[str, float]:
+        """Validation figures; the weights are kept if their loss is the lowest so far."""
+        figures = self.judge()
+        if figures["loss"] < self.best["loss"] or not self.best["weights"]:
+            weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+            self.best = {"loss": figures["loss"], "weights": weights, "images": images_seen}
+        return {f"val_{name}": value for name, value in figures.items()}
+
+    def take_best(self) -> None:
+        """Set the network to the weights that validated best."""
+        self.model.load_state_dict(self.best["weights"])
+
+    def modules(self) -> list[nn.Module]:
+        return [self.model]
+
+    def state(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best}
+
+    def own_state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
+        self.model.load_state_dict(shared["model"])
+        self.optimiser.load_state_dict(shared["optimiser"])
+        self.best = shared["best"]
