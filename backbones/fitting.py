@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.optim import param_groups_weight_decay
+from timm.optim._param_groups import param_groups_weight_decay
 from torch import Tensor, nn
 from torch.nn import functional
 

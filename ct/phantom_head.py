@@ -32,6 +32,7 @@ class Head:
     length: float
     height: float
     skull: float  # mean thickness
+    bone: float  # factor on its HU
     scalp: float
     swelling: tuple[float, ...]  # of the scalp: x, y, z of its middle, thickness
     atrophy: float  # 0 … 1: widens sulci and rim
@@ -105,6 +106,7 @@ def draw_head(rng: np.random.Generator, mimic_share: float, noise: float, cuppin
         length=float(np.clip(rng.normal(1, 0.035), 0.91, 1.09)),
         height=float(np.clip(rng.normal(1, 0.035), 0.91, 1.09)),
         skull=float(rng.uniform(4.5, 7.5)),
+        bone=float(rng.uniform(0.85, 1.15)),
         scalp=float(rng.uniform(3, 7)),
         swelling=tuple(float(v) for v in swelling),
         atrophy=atrophy,

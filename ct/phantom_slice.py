@@ -18,7 +18,7 @@ from ct.phantom_head import Array, Head, Points, Walls
 
 SIDE = 512
 STEP = 4  # pixels between computed distances
-AIR, FAT, MUSCLE, TABLE_BONE, DIPLOE = -1000.0, -95.0, 54.0, 1150.0, 550.0
+AIR, FAT, MUSCLE, TABLE_BONE, DIPLOE = -1000.0, -95.0, 54.0, 1300.0, 430.0
 NOISE_SIDE = 1024
 
 
@@ -208,11 +208,12 @@ def _outer(hu: Array, head: Head, p: Points, wall: Walls, bleeds: list[Bleed]) -
         air = np.maximum(air, np.minimum(np.maximum(nose, cells), -wall.depth - 2))
     _blend(hu, _share(outside, 0.8), _fine(tissue[1]))
     thick = _fine(shell.mean(axis=0))
-    share = _share(shell, 0.8)
+    share = _share(shell, 1.1)
     for bleed in bleeds:
         if bleed.fracture:
             share *= 1 - 0.85 * _fracture(bleed, p)
-    _blend(hu, share, TABLE_BONE - (TABLE_BONE - DIPLOE) * ((thick - 1.1) / 1.3).clip(0, 1))
+    bone = TABLE_BONE - (TABLE_BONE - DIPLOE) * ((thick - 1.0) / 1.3).clip(0, 1)
+    _blend(hu, share, head.bone * bone)
     if (air > -3).any():
         _blend(hu, _share(air, 0.9), AIR + 40)
 

@@ -86,7 +86,8 @@ def _in_one_line(error: ValidationError, where: str, model: type[BaseModel] | No
     if first["type"] == "missing":
         return f"{path}: missing; every parameter of the section must be given"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{path}: {message[0].lower()}{message[1:]} (got {first['input']!r})"
+    got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+    return f"{path}: {message[0].lower()}{message[1:]}{got}"
 
 
 def _model_at(model: type[BaseModel] | None, loc: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -28,7 +28,7 @@ class Vit(Parameters):
 
 
 class VitTrain(Training):
-    """vit-train@<variant>, on the head half of the train patients. Maps are cached: only images are seen in random views."""
+    """vit-train@<variant>, on the head half of the train patients. Maps are cached: random views are of images only."""
 
     flip: bool  # images of a pure ViT: left-right, every second time
     rotate: float = Field(ge=0, le=180)  # … degrees, to either side

@@ -129,7 +129,8 @@ read = trained.read
 trained.read = lambda images_seen: seen.append(images_seen) or read(images_seen)
 curves = train(trained, run, *machine)
 rank = machine[0].process_index
-torch.save({"model": trained.model.state_dict(), "steps": len(seen), "val": curves.validation}, folder / f"end-{rank}.pt")
+end = {"model": trained.model.state_dict(), "steps": len(seen), "val": curves.validation}
+torch.save(end, folder / f"end-{rank}.pt")
 machine[0].end_training()
 """
 

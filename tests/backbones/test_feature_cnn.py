@@ -19,7 +19,7 @@ def test_the_map_is_the_last_residual_add_of_timms_own_forward() -> None:
     model = timm.create_model("legacy_xception", pretrained=False).eval()
     x = torch.randn(1, 3, 224, 224)
     seen: list[torch.Tensor] = []
-    hook = model.block12.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    hook = model.get_submodule("block12").register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.no_grad():
         model(x)
     hook.remove()

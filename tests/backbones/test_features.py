@@ -1,11 +1,12 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch import nn
 
-from backbones import features
 from backbones.augment import to_input
 from backbones.feature_cnn import FeatureCnn, build
 from backbones.features import extract
@@ -18,17 +19,18 @@ from tests.backbones import made
 SMALL = "test_resnet.r160_in1k"
 
 
-def cnn() -> FeatureCnn:
+def cnn() -> nn.Module:
     torch.manual_seed(0)
-    return FeatureCnn(build(SMALL, 0, 1e-5), "layer3")
+    return build(SMALL, 0, 1e-5)
 
 
-def run(root: Path, out: str, model: FeatureCnn, work: str = "work") -> Path:
+def run(root: Path, out: str, model: nn.Module, work: str = "work") -> Path:
     for folder in (root / work, root / out):
         folder.mkdir(exist_ok=True)
     if not (root / "ct").exists():
         made.ct(root / "ct")
-    extract(model, "a", root / "ct", 32, 4, root / work, root / out, *made.machine())
+    images = Images(root / "ct", "windows")
+    extract(model, "layer3", "a", images, 4, root / work, root / out, *made.machine())
     return root / out
 
 
@@ -38,7 +40,7 @@ def test_every_slice_has_its_map_in_the_order_of_the_images(tmp_path: Path) -> N
     shards, images = Shards(out, "maps"), Images(tmp_path / "ct")
     assert shards.dtype == np.float16 and len(shards) == len(images) == 36
     rows = np.array([35, 0, 21])
-    expected = model(to_input(torch.from_numpy(images.shards.read(rows)), 32)).half().numpy()
+    expected = FeatureCnn(model, "layer3")(to_input(torch.from_numpy(images.shards.read(rows)), 32)).half().numpy()
     np.testing.assert_allclose(shards.read(rows), expected, rtol=2e-3, atol=2e-3)
     card = read_card(out, "features")
     assert [card["count"], card["channels"], *card["grid"]] == [36, *expected.shape[1:]]
@@ -61,13 +63,13 @@ def test_shards_are_copied_where_links_are_not_possible(tmp_path: Path, monkeypa
     def refuse(*_: object) -> None:
         raise OSError("no hard links here")
 
-    monkeypatch.setattr(features.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     assert len(Shards(run(tmp_path, "out", cnn()), "maps")) == 36
 
 
 def test_a_broken_network_gives_no_maps(tmp_path: Path) -> None:
     model = cnn()
     for parameter in model.parameters():
-        parameter.fill_(float("nan"))
+        parameter.data.fill_(float("nan"))
     with pytest.raises(BadArtifact, match="not finite"):
         run(tmp_path, "out", model)

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from audit.samples import spread_over_classes
-from backbones.feature_cnn import save_weights
-from backbones.feature_cnn import build
+from backbones.feature_cnn import build, save_weights
 from corpus.card import write_card
 from corpus.images import Images, finish_images
 from corpus.shards import write_shard

@@ -115,9 +115,9 @@ def test_a_stage_is_handed_what_it_declared_only(checkout: Path, monkeypatch: py
     def body(job: Job) -> None:
         assert job.section(Fake, "fake").images == 3
         assert "b" not in job.parameters["table"] and "other" not in job.parameters
-        for wrong in (lambda: job.input("artifacts/else"), lambda: job.out("artifacts/else")):
+        for method in (job.input, job.out):
             with pytest.raises(BadArtifact, match=r"declare it in stages/graph\.py"):
-                wrong()
+                method("artifacts/else")
         with pytest.raises(BadParameter, match="undeclared"):
             job.section(Fake, "other")
         writes(job)

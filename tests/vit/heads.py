@@ -6,18 +6,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from backbones.finetune import labelled_rows
 from corpus.card import write_card
 from corpus.shards import write_shard
+from ct.labels import LABELS
 from tests.backbones import made
 from training.loop import Run
-from vit.head import Head, Sources
+from vit.head import build_head
+from vit.inputs import Inputs
 from vit.parameters import Vit, VitTrain
-from vit.train import HeadTraining
+from vit.train import HeadTraining, Part
 
 VIT = Vit(dim=12, depth=2, heads=3, mlp_ratio=2, dropout=0.1, drop_path=0.1, pool="token")
-TRAIN = VitTrain(images=24, batch=4, learning_rate=0.003, warmup_share=0.1, weight_decay=0.05, evaluate_every=12)
+TRAIN = VitTrain(
+    images=24, batch=4, learning_rate=0.003, warmup_share=0.1, weight_decay=0.05, evaluate_every=12,
+    flip=True, rotate=10, shift=0.05,
+)  # fmt: skip
 
 
 def maps(folder: Path, channels: int = 5, seed: int = 0, grid: int = 2, order: slice = slice(None)) -> Path:
@@ -33,19 +38,18 @@ def maps(folder: Path, channels: int = 5, seed: int = 0, grid: int = 2, order: s
     return folder
 
 
+def part(first: int, last: int) -> Part:
+    """Rows first … last - 1 with their labels: 12 … 23 are the head half of `made`, 24 … 29 val."""
+    return np.arange(first, last), made.labels()[first:last].astype(np.float32)
+
+
 def task(root: Path, work: Path, machine: Any, every: float = 1000) -> tuple[HeadTraining, Run]:
     """A head on two CNNs' maps; the data are made once."""
     if not (root / "a").exists():
         maps(root / "a")
         maps(root / "b", seed=1)
-        made.split(root / "split")
-    labels = [root / f"split/labels-{part}.parquet" for part in ("train", "val")]
-    parts = root / "split/parts.parquet"
-    import torch
-
     torch.manual_seed(0)
-    sources = Sources([root / "a", root / "b"])
-    fit = labelled_rows(root / "a", labels[0], parts, "train", "head")
-    val = labelled_rows(root / "a", labels[1], parts, "val")
+    inputs = Inputs([root / "a", root / "b"])
     run = made.run(work, 24, every=every)
-    return HeadTraining(Head(sources.shapes, 1, None, VIT), sources, fit, val, TRAIN, run, *machine), run
+    head = build_head(inputs.sources, 1, None, VIT, len(LABELS))
+    return HeadTraining(head, inputs, part(12, 24), part(24, 30), TRAIN, run, *machine), run

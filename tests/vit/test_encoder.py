@@ -1,3 +1,6 @@
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -13,23 +16,21 @@ def test_equals_timms_vision_transformer(pool: str) -> None:
     """The same weights in timm's own ViT, behind its patch embedding, give the same vector."""
     torch.manual_seed(0)
     encoder = Encoder(4, VIT.model_copy(update={"pool": pool})).eval()
-    theirs = VisionTransformer(
+    theirs: Any = VisionTransformer(
         img_size=2, patch_size=1, in_chans=12, embed_dim=12, depth=2, num_heads=3, mlp_ratio=2, num_classes=0,
-        global_pool={"token": "token", "mean": "avg"}[pool], class_token=pool == "token",
-        norm_layer=torch.nn.LayerNorm, final_norm=True, fc_norm=False,
+        global_pool="token" if pool == "token" else "avg", class_token=pool == "token",
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6), final_norm=True, fc_norm=False,
     ).eval()  # fmt: skip
     renamed = {"position": "pos_embed", "token": "cls_token"}
     own = {renamed.get(name, name): value for name, value in encoder.state_dict().items()}
     eye = torch.eye(12)[:, :, None, None]
     theirs.load_state_dict({**own, "patch_embed.proj.weight": eye, "patch_embed.proj.bias": torch.zeros(12)})
     for block, its in zip(encoder.blocks, theirs.blocks, strict=True):
-        assert block.norm1.eps == its.norm1.eps  # type: ignore[union-attr]
+        assert getattr(block.norm1, "eps", None) == getattr(its.norm1, "eps", 0)
     x = torch.randn(3, 12, 2, 2)
     with torch.no_grad():
-        if pool == "token":
-            expected = theirs(x)
-        else:  # timm averages before its norm or after it, by version: average its normed tokens by hand
-            expected = theirs.forward_features(x).mean(1)
+        # timm's mean pooling comes before its norm or after it, by version: average its normed tokens here
+        expected = theirs(x) if pool == "token" else theirs.forward_features(x).mean(1)
         torch.testing.assert_close(encoder(x.flatten(2).transpose(1, 2)), expected)
 
 

@@ -1,0 +1,64 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backbones.feature_cnn import FeatureCnn, load_cnn
+from corpus.card import read_card
+from ct.labels import LABELS
+from evaluation.metrics import label_weights, sigmoid, weighted_log_loss
+from tests.backbones import made
+from tests.backbones.stages import CNN, COMMON, FINETUNE, IMAGES, SPLIT, checkout, execute, watch
+from vit.head import predict
+
+VIT = {"dim": 12, "depth": 1, "heads": 3, "mlp_ratio": 2, "dropout": 0.1, "drop_path": 0.0, "pool": "token"}
+VARIANT = {"cnns": ["a", "a"], "patch": 1, "side": None, "projection": 4, "encoder": "vit", "seed": 0}
+TRAIN = {**COMMON, "images": 24, "rotate": 10, "shift": 0.05}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_a_head_trains_on_the_head_half_and_moves_no_cnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same CNN twice. After training: its artifact byte for byte, and weights and BatchNorm buffers bit for bit."""
+    checkout(tmp_path)
+    cnns = {"a": CNN}
+    tuned, maps = "artifacts/cnns/a", "artifacts/features/a"
+    given = {"cnn_finetune": FINETUNE, "cnns": cnns}
+    execute(tmp_path, monkeypatch, "cnn-finetune@a", given, [IMAGES, *SPLIT], tuned)
+    given = {"extract_features": {"batch": 8}, "cnns": cnns}
+    execute(tmp_path, monkeypatch, "extract-features@a", given, [IMAGES, tuned], maps)
+    before = {name: digests(tmp_path / name) for name in (tuned, maps)}
+    frozen = FeatureCnn(load_cnn(tmp_path / tuned)[0], "layer3")
+    state = {name: value.clone() for name, value in frozen.state_dict().items()}
+
+    rows = watch(monkeypatch)
+    given = {"vit": VIT, "vit_train": TRAIN, "variants": {"two": VARIANT}}
+    out = execute(tmp_path, monkeypatch, "vit-train@two", given, [maps, *SPLIT], "artifacts/vit/two")
+    assert rows == {"a": set(range(12, 30))}, "the head half (12–23) and val (24–29) alone, and no image"
+    assert before == {name: digests(tmp_path / name) for name in (tuned, maps)}
+    again = FeatureCnn(load_cnn(tmp_path / tuned)[0], "layer3").state_dict()
+    assert any("running_var" in name for name in state)
+    for found in (frozen.state_dict(), again):
+        assert all(torch.equal(state[name], found[name]) for name in state)
+
+    card = read_card(out, "head")
+    assert card["channels"] == 8 and len(card["inputs"]) == 2 and card["parameters"] > 0
+    accelerator, decisions = made.machine()
+    logits = predict(out, [tmp_path / maps] * 2, np.arange(24, 30), accelerator, decisions, 4)
+    loss = weighted_log_loss(made.labels()[24:30], sigmoid(logits), label_weights(LABELS))
+    assert card["val_weighted_log_loss"] == pytest.approx(loss, abs=1e-5)
+
+
+def test_a_pure_vit_reads_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout(tmp_path)
+    entry = {**VARIANT, "cnns": [], "side": 32, "patch": 8, "projection": None}
+    given = {"vit": VIT, "vit_train": TRAIN, "variants": {"vit": entry}}
+    out = execute(tmp_path, monkeypatch, "vit-train@vit", given, [IMAGES, *SPLIT], "artifacts/vit/vit")
+    card = read_card(out, "head")
+    assert card["grid"] == [32, 32] and card["channels"] == 3
+    accelerator, decisions = made.machine()
+    assert predict(out, [tmp_path / IMAGES], np.arange(3), accelerator, decisions, 2).shape == (3, 6)
