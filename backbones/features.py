@@ -1,7 +1,5 @@
 """Feature maps of a frozen CNN for every slice, as fp16 shards in the order of the image corpus."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,7 @@ from backbones.augment import to_input
 from backbones.feature_cnn import FeatureCnn
 from corpus.card import write_card
 from corpus.images import Images
-from corpus.shards import rows_per_shard, shard_path, shard_ranges, write_shard
+from corpus.shards import link, rows_per_shard, shard_path, shard_ranges, write_shard
 from settings.errors import BadArtifact
 from settings.places import require_space
 from training.precision import Decisions
@@ -55,7 +53,7 @@ def extract(
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for number in range(len(ranges)):
-            _link(shard_path(work, number, PREFIX), shard_path(out, number, PREFIX))
+            link(shard_path(work, number, PREFIX), shard_path(out, number, PREFIX))
         pq.write_table(images.index.select(["id"]), out / "index.parquet")
         write_card(
             out,
@@ -82,11 +80,3 @@ def maps(cnn: FeatureCnn, images: Images, rows: npt.NDArray[np.int64], decisions
         raise BadArtifact("feature maps: a value is not finite in fp16; the CNN's weights are broken, train it again")
     values: npt.NDArray[np.float16] = found.numpy()
     return values
-
-
-def _link(made: Path, place: Path) -> None:
-    """A second name for a shard, or a copy where the file system has no hard links."""
-    try:
-        os.link(made, place)
-    except OSError:
-        shutil.copyfile(made, place)

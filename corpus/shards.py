@@ -5,6 +5,7 @@ A corpus of a million loose files makes every DVC command slow; twenty shards do
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,14 @@ def write_shard(folder: Path, number: int, rows: npt.NDArray[Any], prefix: str =
         os.fsync(file.fileno())
     part.replace(path)
     return path
+
+
+def link(made: Path, place: Path) -> None:
+    """A second name for a finished shard, or a copy where the file system has no hard links."""
+    try:
+        os.link(made, place)
+    except OSError:
+        shutil.copyfile(made, place)
 
 
 class Shards:

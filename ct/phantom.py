@@ -14,13 +14,13 @@ import numpy.typing as npt
 from corpus.card import write_card
 from corpus.contact_sheet import contact_sheet
 from corpus.windows import Window, apply_window
+from corpus.workers import Progress, pool
 from ct.labels import LABELS
 from ct.phantom_bleeds import IVH_REACH, Bleed, draw_bleeds
 from ct.phantom_dicom import Kind, draw_kind, identity, write_slice
 from ct.phantom_head import Head, draw_head
 from ct.phantom_parameters import PhantomCt
 from ct.phantom_slice import SIDE, Painted, Pose, add_noise, averaged, labels_of, paint
-from ct.workers import Progress, pool
 
 SUBTYPES = LABELS[:-1]
 SHORT = ("EDH", "IPH", "IVH", "SAH", "SDH")  # the same, for captions
@@ -123,7 +123,7 @@ def make(parameters: PhantomCt, folder: Path, workers: int) -> dict[str, int]:
     patients = range(parameters.patients)
     progress = Progress("phantom-ct", "series", parameters.patients)
     written: dict[int, Written] = {}
-    with pool(workers) as run:
+    with pool(workers, preload=["ct.phantom"]) as run:
         for patient, result in run(partial(_write_patient, parameters, files), patients):
             written[patient] = result
             progress.add(1)

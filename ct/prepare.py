@@ -6,8 +6,6 @@ A shard that is done lies in the work folder with a record, so that a run that w
 
 import csv
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -20,11 +18,11 @@ import pyarrow as pa
 
 from corpus.images import Reject, finish_images
 from corpus.manifest import Entry, listed_files, read_verified, short_hash
-from corpus.shards import rows_per_shard, shard_path, shard_ranges, write_shard
+from corpus.shards import link, rows_per_shard, shard_path, shard_ranges, write_shard
 from corpus.windows import Windows, apply_window, hu_range, quantise
+from corpus.workers import Progress, Run, pool
 from ct.dicom import Encoding, Header, Refused, Slice, hu_table, read_header, read_slice
 from ct.series import Placed, order, places
-from ct.workers import Progress, Run, pool
 from settings.errors import BadInput
 from settings.places import require_space
 
@@ -89,7 +87,7 @@ def prepare(
     low, high = hu_range(forms.windows)
     row_bytes = max(3 * max(forms.sides) ** 2, forms.hu_side**2)
     all_bytes = sum(3 * side**2 for side in forms.sides) + forms.hu_side**2
-    with pool(workers) as run:
+    with pool(workers, preload=["torch", "pydicom"]) as run:
         ordered, rejects = _order(files, hashed, work, run)
         size = shard_rows or rows_per_shard(row_bytes, len(ordered), SHARDS_AT_LEAST)
         shards = [
@@ -133,7 +131,7 @@ def prepare(
     windows = [list(window) for window in forms.windows]
     for kind, side, folder in [*(("windows", side, images[side]) for side in forms.sides), ("hu", forms.hu_side, hu)]:
         for number, old in enumerate(whole):
-            _link(shard_path(_form_folder(work, kind, side), old), shard_path(folder, number))
+            link(shard_path(_form_folder(work, kind, side), old), shard_path(folder, number))
         content = {"windows": windows, **({"hu_range": [low, high]} if kind == "hu" else {}), **counts}
         finish_images(folder, kind, index, rejects, captions, **content)
     return {"files": len(files), "slices": len(kept), **counts}
@@ -261,14 +259,6 @@ def _write_csv(path: Path, rows: Sequence[tuple[Any, ...]]) -> None:
     with part.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     part.replace(path)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system has them, else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _words(by_rule: Mapping[str, int]) -> str:

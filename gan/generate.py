@@ -1,7 +1,5 @@
 """Every photo through the translator: a corpus of the same photos, parts and labels in Hounsfield units."""
 
-import os
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from corpus.images import Images, finish_images
-from corpus.shards import rows_per_shard, shard_path, shard_ranges, write_shard
+from corpus.shards import link, rows_per_shard, shard_path, shard_ranges, write_shard
 from gan.crops import luminance
 from gan.networks import Generator, load_generator
 from gan.parameters import GanGenerate
@@ -59,7 +57,7 @@ def generate(
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for number in range(len(ranges)):
-            _link(shard_path(work, number), shard_path(out, number))
+            link(shard_path(work, number), shard_path(out, number))
         check_classes(corpus, out, ranges)
         names = [str(name) for name in corpus.card.get("class_names", corpus.card["classes"])]
         finish_images(
@@ -103,11 +101,3 @@ def check_classes(corpus: Images, out: Path, ranges: list[tuple[int, int]]) -> N
             f"translated corpus: class {corpus.card['classes'][label]} has {there[label]} images for "
             f"{expected[label]} photos; delete the stage's folder under work/ and run it again"
         )
-
-
-def _link(made: Path, place: Path) -> None:
-    """A second name for a shard, or a copy where the file system has no hard links."""
-    try:
-        os.link(made, place)
-    except OSError:
-        shutil.copyfile(made, place)

@@ -4,17 +4,8 @@ A shard that is done lies in the work folder with a record, so that a run that w
 """
 
 import json
-import multiprocessing
-import os
-import shutil
-import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +15,13 @@ import pyarrow as pa
 
 from corpus.images import Reject, finish_images
 from corpus.manifest import short_hash
-from corpus.shards import rows_per_shard, shard_path, shard_ranges, write_shard
+from corpus.shards import link, rows_per_shard, shard_path, shard_ranges, write_shard
+from corpus.workers import Progress, pool
 from photos import drawn
 from photos.folder import Found, Unusable, open_folder, read_found, stem_hash
 from photos.objects import KINDS
 from photos.parameters import Drawn, Splits
-from settings.errors import BadInput, WrongEnvironment
+from settings.errors import BadInput
 from settings.places import require_space
 
 SHARDS_AT_LEAST = 8  # so that a small corpus keeps several workers busy; not from their number: shards are content
@@ -110,16 +102,10 @@ def _prepare(
     shards = [_Shard(i, list(sources[a:b]), side, work) for i, (a, b) in enumerate(shard_ranges(len(sources), size))]
     waiting = [shard for shard in shards if not _record_path(shard).exists()]
     require_space(work, 3 * side**2 * sum(len(shard.sources) for shard in waiting))
-    done, total, started = 0, sum(len(shard.sources) for shard in waiting), time.monotonic()
-    last = started
-    for count in _run(waiting, workers):
-        done, now = done + count, time.monotonic()
-        if now - last >= 10 or done == total:
-            last, rate = now, done / max(now - started, 1e-9)
-            print(
-                f"prepare-photos: {done:,}/{total:,} photos  {rate:.0f}/s  {(total - done) / rate:.0f} s left",
-                flush=True,
-            )
+    progress = Progress("prepare-photos", "photos", sum(len(shard.sources) for shard in waiting))
+    with pool(min(workers, len(waiting)) or 1, preload=["photos.prepare"]) as run:
+        for count in run(_make_shard, waiting):
+            progress.add(count)
 
     kept: list[Source] = []
     rejects = list(rejects)
@@ -129,7 +115,7 @@ def _prepare(
         kept += [shard.sources[row] for row in record["rows"]]
         rejects += [Reject(*reject) for reject in record["rejects"]]
         if record["rows"]:
-            _link(shard_path(work, shard.number), shard_path(out, whole))
+            link(shard_path(work, shard.number), shard_path(out, whole))
             whole += 1
     parts = Counter(source.part for source in kept)
     by_rule = dict(sorted(Counter(reject.rule for reject in rejects).items()))
@@ -178,41 +164,5 @@ def _make_shard(shard: _Shard) -> int:
     return len(shard.sources)
 
 
-def _run(shards: Sequence[_Shard], workers: int) -> Iterator[int]:
-    """Make the shards in as many processes, or in this one; yields the photos of each as it is done."""
-    if workers == 1 or len(shards) < 2:
-        yield from map(_make_shard, shards)
-        return
-    # Not forked from this process, which may have threads.
-    context = multiprocessing.get_context("forkserver" if sys.platform.startswith("linux") else "spawn")
-    with ProcessPoolExecutor(min(workers, len(shards)), mp_context=context, initializer=_end_with_parent) as executor:
-        futures = [executor.submit(_make_shard, shard) for shard in shards]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool:
-            raise WrongEnvironment(
-                f"one of {workers} workers was killed, probably for want of memory; lower `workers` in local.yaml"
-            ) from None
-        finally:
-            for future in futures:
-                future.cancel()
-
-
-def _end_with_parent() -> None:
-    """A worker ends when its parent dies, also by `kill -9`."""
-    parent = multiprocessing.parent_process()
-    if parent:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
-
-
 def _record_path(shard: _Shard) -> Path:
     return shard.work / f"shard-{shard.number:05d}.json"
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system has them, else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

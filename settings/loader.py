@@ -37,7 +37,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
 def nearest(word: str, known: list[str]) -> str:
     """`; did you mean 'x'?` for the known word nearest to a wrong one, else the list of known words."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(known)}" if known else "; there are none"
 
 
 def read_section(model: type[P], data: Any, where: str) -> P:

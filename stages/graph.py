@@ -94,8 +94,8 @@ def validate(params: dict[str, Any]) -> None:
         for cnn in variant.cnns:
             if cnn not in cnns:
                 raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
-    if "photos" not in params["corpora"]:
-        raise BadParameter("corpora.photos: missing; it stands for ImageNet where no weights file is named")
+    if list(params["corpora"]) != ["photos"]:
+        raise BadParameter("corpora: must name photos, and nothing else; no stage makes another corpus of photos")
 
 
 def _tables(params: dict[str, Any]) -> tuple[dict[str, Cnn], dict[str, Variant]]:

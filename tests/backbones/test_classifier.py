@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,8 @@ from corpus.images import Images
 from ct.labels import LABELS
 from evaluation.labelled import read_labelled
 from evaluation.metrics import label_weights, sigmoid, weighted_log_loss
-from settings.places import ROOT
 from tests.backbones import made
+from tests.training.ranks import run_two_ranks
 from training.loop import train
 
 SMALL = "test_resnet.r160_in1k"
@@ -136,20 +133,7 @@ machine[0].end_training()
 
 
 def test_two_ranks_agree_on_weights_statistics_and_validation(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "ranks.py").write_text(RANKS)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        str(tmp_path / "ranks.py"),
-    ]
-    done = subprocess.run(
-        [*command, str(tmp_path)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_two_ranks(RANKS, tmp_path)
     one, other = (torch.load(tmp_path / f"end-{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
     assert one["steps"] == other["steps"] == 6 and one["val"] == other["val"]

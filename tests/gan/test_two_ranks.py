@@ -1,13 +1,10 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 
 from corpus.images import Images
-from settings.places import ROOT
 from tests.gan.made import make_corpora
+from tests.training.ranks import run_two_ranks
 
 RANKS = """
 import sys
@@ -53,22 +50,7 @@ def flat(value: object) -> list[torch.Tensor]:
 
 def test_two_ranks_agree_see_every_image_once_and_one_writes(tmp_path: Path) -> None:
     make_corpora(tmp_path)
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        str(script),
-        str(tmp_path),
-    ]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_two_ranks(RANKS, tmp_path)
     ends = [torch.load(tmp_path / f"end-{rank}.pt", weights_only=True) for rank in range(2)]
     states = [flat(end["state"]) for end in ends]
     assert len(states[0]) > 100 and all(torch.equal(a, b) for a, b in zip(*states, strict=True))

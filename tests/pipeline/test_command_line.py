@@ -1,5 +1,6 @@
 """What a user sees when something is wrong: one line, an exit status, no traceback."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -105,3 +106,17 @@ def test_help_is_fast_and_lists_the_commands(checkout: Path) -> None:
         word in text
         for word in ("stage", "plan", "graph", "profile", "manifest", "doctor", "inspect", "table", "clean")
     )
+
+
+def test_a_full_disk_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    import commands.graph
+    import pipeline as command_line
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "artifacts/translated")
+
+    monkeypatch.setattr(commands.graph, "write_graph", full)
+    done = CliRunner().invoke(command_line.main, ["graph"])
+    assert done.exit_code == 2 and "error: no space left on the disk (artifacts/translated)" in done.output

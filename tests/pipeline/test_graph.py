@@ -123,7 +123,7 @@ def test_an_imagenet_file_replaces_the_photos_cnn_as_start() -> None:
         ("gan_trane", {}, "did you mean 'gan_train'"),
         ("seed", "x", "seed"),
         ("variants", {"a": {**demo()["variants"]["2-cnn"], "cnns": ["imagenet-q"]}}, "did you mean 'imagenet-"),
-        ("corpora", {"grey": {"kind": "photos"}}, "corpora.photos: missing"),
+        ("corpora", {"grey": {}}, "must name photos"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said(key: str, value: Any, message: str) -> None:

@@ -1,11 +1,11 @@
 """What DVC itself calls stale after an edit, on a real DVC repository whose outs are stand-ins."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from stages.graph import declarations
 from tests.pipeline.checkouts import change_params, copy_checkout, dvc, pipeline
@@ -34,7 +34,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def status(checkout: Path) -> set[str]:
-    return set(json.loads(dvc(checkout, "status", "--json").stdout))
+    with Repo(str(checkout)) as repo:
+        return set(repo.status())
 
 
 def items(checkout: Path, *groups: str) -> set[str]:

@@ -1,14 +1,13 @@
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from settings.errors import Interrupted, TrainingFailed, WrongEnvironment
-from settings.places import ROOT, Local
+from settings.places import Local
+from tests.training.ranks import run_two_ranks
 from tests.training.tiny import Tiny, run
 from training.checkpoint import latest
 from training.loop import train
@@ -118,22 +117,7 @@ accelerator.end_training()
 
 
 def test_two_ranks_agree_and_one_writes(tmp_path: Path) -> None:
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        str(script),
-        str(tmp_path),
-    ]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_two_ranks(RANKS, tmp_path)
     ends = [torch.load(tmp_path / f"end-{rank}.pt", weights_only=True) for rank in range(2)]
     assert all(torch.equal(ends[0]["net"][name], ends[1]["net"][name]) for name in ends[0]["net"])
     assert [end["images"] for end in ends] == [30, 30]

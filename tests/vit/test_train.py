@@ -1,14 +1,11 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from settings.places import ROOT
 from tests.backbones import made
+from tests.training.ranks import run_two_ranks
 from tests.vit.heads import task
 from training.loop import train
 from training.schedule import warmup_cosine
@@ -78,14 +75,7 @@ def test_the_rate_follows_the_schedule_of_images_seen(tmp_path: Path) -> None:
 
 def test_two_ranks_agree_see_every_slice_once_and_one_writes(tmp_path: Path) -> None:
     task(tmp_path, tmp_path / "unused", made.machine())
-    (tmp_path / "ranks.py").write_text(RANKS)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*launch, str(tmp_path / "ranks.py"), str(tmp_path)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_two_ranks(RANKS, tmp_path)
     one, other = (torch.load(tmp_path / f"end-{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
     assert one["val"] == other["val"]

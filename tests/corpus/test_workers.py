@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from ct.workers import pool
+from corpus.workers import pool
 from settings.errors import WrongEnvironment
 from settings.places import ROOT
 
@@ -29,7 +29,7 @@ def test_a_killed_worker_is_said_in_one_line() -> None:
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
-    code = "import time; from ct.workers import pool\nwith pool(2) as run: list(run(time.sleep, [0, 0, 60, 60]))"
+    code = "import time; from corpus.workers import pool\nwith pool(2) as run: list(run(time.sleep, [0, 0, 60, 60]))"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:
         deadline = time.monotonic() + 30

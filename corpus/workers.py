@@ -18,17 +18,18 @@ Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[Run]:
+def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[Run]:
     """A function that runs tasks in processes and yields their results as they come; in this process for one worker.
 
-    Workers do not fork from this process, which may have threads. They end when it dies, also by `kill -9`.
+    Workers do not fork from this process, which may have threads. They end when it dies, also by `kill -9`. `preload`:
+    heavy modules that all workers use, imported once.
     """
     if workers == 1:
         yield lambda function, tasks: map(function, tasks)
         return
     context = multiprocessing.get_context("forkserver" if sys.platform.startswith("linux") else "spawn")
     if sys.platform.startswith("linux"):
-        context.set_forkserver_preload(["torch", "pydicom", "pyarrow"])
+        context.set_forkserver_preload(list(preload))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as executor:
 
         def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
@@ -48,9 +49,10 @@ def pool(workers: int) -> Iterator[Run]:
 
 
 def _start_worker() -> None:
-    import torch
+    if "torch" in sys.modules:  # preloaded: the tasks use it, and each worker has one core
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
