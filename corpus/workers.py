@@ -18,11 +18,11 @@ Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 
 
 @contextmanager
-def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[Run]:
+def pool(workers: int, preload: Sequence[str] = (), start: Callable[[], None] | None = None) -> Iterator[Run]:
     """A function that runs tasks in processes and yields their results as they come; in this process for one worker.
 
     Workers do not fork from this process, which may have threads. They end when it dies, also by `kill -9`. `preload`:
-    heavy modules that all workers use, imported once.
+    heavy modules that all workers use, imported once; `start`: called in each worker first.
     """
     if workers == 1:
         yield lambda function, tasks: map(function, tasks)
@@ -30,7 +30,7 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[Run]:
     context = multiprocessing.get_context("forkserver" if sys.platform.startswith("linux") else "spawn")
     if sys.platform.startswith("linux"):
         context.set_forkserver_preload(list(preload))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as executor:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(start,)) as executor:
 
         def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
             futures: list[Future[Any]] = [executor.submit(function, task) for task in tasks]
@@ -48,11 +48,9 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[Run]:
         yield run
 
 
-def _start_worker() -> None:
-    if "torch" in sys.modules:  # preloaded: the tasks use it, and each worker has one core
-        import torch
-
-        torch.set_num_threads(1)
+def _start_worker(start: Callable[[], None] | None) -> None:
+    if start:
+        start()
     parent = multiprocessing.parent_process()
     if parent:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

@@ -87,7 +87,7 @@ def prepare(
     low, high = hu_range(forms.windows)
     row_bytes = max(3 * max(forms.sides) ** 2, forms.hu_side**2)
     all_bytes = sum(3 * side**2 for side in forms.sides) + forms.hu_side**2
-    with pool(workers, preload=["torch", "pydicom"]) as run:
+    with pool(workers, preload=["torch", "pydicom"], start=_one_thread) as run:
         ordered, rejects = _order(files, hashed, work, run)
         size = shard_rows or rows_per_shard(row_bytes, len(ordered), SHARDS_AT_LEAST)
         shards = [
@@ -263,3 +263,10 @@ def _write_csv(path: Path, rows: Sequence[tuple[Any, ...]]) -> None:
 
 def _words(by_rule: Mapping[str, int]) -> str:
     return ", ".join(f"{rule} {count}" for rule, count in by_rule.items()) or "no rejects"
+
+
+def _one_thread() -> None:
+    """A worker has one core: torch's resizing must not start a thread for each of the machine's."""
+    import torch
+
+    torch.set_num_threads(1)
