@@ -80,7 +80,9 @@ def known_section(data: dict[str, Any], known: list[str], where: str = "params.y
 
 
 def _in_one_line(error: ValidationError, where: str, model: type[BaseModel] | None) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A mistyped key is missing under its right name as well: say what was typed.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     path = ".".join([where, *(str(part) for part in first["loc"])])
     if first["type"] == "extra_forbidden":
         owner = _model_at(model, first["loc"][:-1])

@@ -40,6 +40,7 @@ def test_a_wrong_value_is_named_with_its_place() -> None:
 
 def test_a_missing_key_is_named() -> None:
     assert message({"images": 3}).startswith("gan_train.inner: missing")
+    assert "did you mean 'images'" in message({"image": 3, "inner": {"learning_rate": 1}})
 
 
 def test_table_names_must_suit_dvc() -> None:

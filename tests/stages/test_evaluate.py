@@ -29,7 +29,7 @@ def made_job(root: Path, monkeypatch: pytest.MonkeyPatch, order: slice = slice(N
         pq.write_table(pa.table({"id": chosen}), root / f"artifacts/features/{name}/index.parquet")
     (root / "artifacts/vit/two").mkdir(parents=True)
     entry = {key: value for key, value in ENTRY.items() if key in Variant.model_fields}
-    parameters = {"evaluate": {"clip": 1e-15}, "variants": {"two": entry}}
+    parameters = {"evaluate": {"clip": 1e-15, "batch": 4}, "variants": {"two": entry}}
     inputs = [*SPLIT, "artifacts/vit/two", "artifacts/features/a", "artifacts/features/b"]
     return make_job(root, monkeypatch, "evaluate@two", parameters, inputs, ["artifacts/evaluation/two"])
 
