@@ -32,7 +32,8 @@ def dvc_status() -> dict[str, Any]:
     from dvc.repo import Repo
 
     with Repo(str(ROOT)) as repo:
-        return dict(repo.status())
+        # From another folder DVC puts the path of dvc.yaml before the name.
+        return {name.rpartition("dvc.yaml:")[2]: changes for name, changes in repo.status().items()}
 
 
 def reasons(

@@ -35,7 +35,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def status(checkout: Path) -> set[str]:
     with Repo(str(checkout)) as repo:
-        return set(repo.status())
+        return {name.rpartition("dvc.yaml:")[2] for name in repo.status()}  # named from this folder
 
 
 def items(checkout: Path, *groups: str) -> set[str]:
