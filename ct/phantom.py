@@ -4,6 +4,7 @@ A patient depends on the seed and the patient's number alone: not on how many th
 """
 
 import csv
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,125 +20,115 @@ from ct.labels import LABELS
 from ct.phantom_bleeds import IVH_REACH, Bleed, draw_bleeds
 from ct.phantom_dicom import Kind, draw_kind, identity, write_slice
 from ct.phantom_head import Head, draw_head
+from ct.phantom_lesions import Lesion, lesions_of, write_lesions
+from ct.phantom_oddities import Oddity, add_clip, draw_clip, frame_of, oddity_of, slices_of, stored_as
 from ct.phantom_parameters import PhantomCt
-from ct.phantom_slice import SIDE, Painted, Pose, add_noise, averaged, labels_of, paint
+from ct.phantom_plan import SUBTYPES, planned, spread
+from ct.phantom_slice import Painted, Pose, add_noise, averaged, labels_of, paint
 
-SUBTYPES = LABELS[:-1]
-SHORT = ("EDH", "IPH", "IVH", "SAH", "SDH")  # the same, for captions
-BLOCK = 20  # patients among whom shares are kept as nearly as they can be
+SHORT = ("EDH", "IPH", "IVH", "SAH", "SDH")  # the subtypes, for captions
 LOWEST, HIGHEST = -46.0, 76.0  # mm; heights of the first and last slice, where a series is short enough
 ATTEMPTS = 5
-SHOWN = 48  # slices on the contact sheet
-# How bleeds go together (after P(other label on the slice) of the competition): correlation of what draws them.
-TOGETHER = {
-    ("intraparenchymal", "intraventricular"): 0.35,
-    ("intraventricular", "subarachnoid"): 0.2,
-    ("intraparenchymal", "subarachnoid"): 0.15,
-    ("subarachnoid", "subdural"): 0.15,
-    ("epidural", "subdural"): 0.1,
-    ("intraventricular", "subdural"): -0.15,
-}
+SHOWN = 8  # slices of each label on the contact sheet, and of none
+SHOWN_FROM = 200  # patients among whom they are sought
 
 
 class Series(NamedTuple):
-    """One patient as drawn. `painted` has the truth: HU without noise, and each label's blood."""
+    """One patient as drawn, a value for each file. `painted` is the truth: HU without noise, and each label's blood."""
 
     head: Head
     bleeds: list[Bleed]
     pose: Pose
     kind: Kind
+    oddity: Oddity
+    numbers: list[int]  # which slice of the pose it is
     painted: list[Painted]
-    labels: list[tuple[int, ...]]  # of each slice, in the order of LABELS
+    labels: list[tuple[int, ...]]  # in the order of LABELS
 
 
-class Written(NamedTuple):
-    """What one patient gave: label rows of its slices, and one slice to look at (128×128 uint8) with its caption."""
+class Picture(NamedTuple):
+    """A slice to look at: 128×128 uint8, and its caption."""
 
-    rows: dict[str, tuple[int, ...]]
-    thumbnail: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8]
     caption: str
 
 
-def planned(parameters: PhantomCt, patient: int) -> list[str]:
-    """The subtypes that a patient is to have.
+class Written(NamedTuple):
+    """What one patient gave."""
 
-    Patients are dealt in blocks of 20; over blocks the shares are met exactly. Within a block the positive patients
-    with the highest of five correlated normal numbers have the subtype; each positive patient has at least one.
-    """
-    block, place = divmod(patient, BLOCK)
-    rng = np.random.default_rng([parameters.seed, block, 1])
-
-    def quota(share: float) -> int:
-        return int(share * BLOCK * (block + 1) + 0.5) - int(share * BLOCK * block + 0.5)
-
-    positive = rng.permutation(BLOCK)[: quota(parameters.any_share)]
-    covariance = np.eye(len(SUBTYPES))
-    for pair, value in TOGETHER.items():
-        i, j = (SUBTYPES.index(name) for name in pair)
-        covariance[i, j] = covariance[j, i] = value
-    scores = rng.standard_normal((len(positive), len(SUBTYPES))) @ np.linalg.cholesky(covariance).T
-    has = np.zeros(scores.shape, dtype=np.bool_)
-    for column, share in enumerate(parameters.subtype_shares.model_dump().values()):
-        has[np.argsort(-scores[:, column])[: quota(share)], column] = True
-    for row in np.flatnonzero(~has.any(axis=1)):  # give it one from the patient who has most
-        richest = int(has.sum(axis=1).argmax())
-        column = int(np.flatnonzero(has[richest])[0])
-        if has[richest].sum() > 1:
-            has[richest, column] = False
-        else:
-            column = int(rng.integers(len(SUBTYPES)))
-        has[row, column] = True
-    where = np.flatnonzero(positive == place)
-    return [name for name, yes in zip(SUBTYPES, has[where[0]], strict=True) if yes] if len(where) else []
+    rows: dict[str, tuple[int, ...]]  # labels of its slices
+    lesions: list[Lesion]
+    pictures: dict[str, Picture]  # by label, the slice with most of it; "none" of a patient without any
+    kind: str
+    oddity: Oddity
 
 
 def draw_series(parameters: PhantomCt, patient: int) -> Series:
     """Draw a patient, from 0. Bleeds that nobody could see on any slice are drawn anew, a few times."""
     rng = np.random.default_rng([parameters.seed, patient, 2])
     wanted = planned(parameters, patient)
+    oddity = oddity_of(patient, parameters.oddities)
     healthy = draw_head(rng, parameters.mimic_share, parameters.noise, parameters.cupping)
     pose = _draw_pose(rng, parameters, "intraventricular" in wanted)
-    kind = draw_kind(rng, parameters.signed_share)
-    count = parameters.slices + (patient < parameters.truncated)
+    kind = stored_as(draw_kind(rng, parameters.kinds), oddity)
+    numbers = slices_of(parameters.slices, oddity)
     last = pose.lowest + pose.step * (parameters.slices - 1)
     margin = min(5.0, (last - pose.lowest) / 4)  # else half of the bleeds would lie outside the slices
     heights = (max(pose.lowest + margin, -44.0), max(-44.0, min(last - margin, 66.0)))
     for attempt in range(ATTEMPTS):
         drawn = np.random.default_rng([parameters.seed, patient, 3, attempt])
-        head, bleeds = draw_bleeds(drawn, healthy, wanted, heights, 1.0 if attempt > 1 else parameters.easy_share)
-        painted = [paint(head, bleeds, pose, number) for number in range(count)]
+        ranges = spread(drawn, wanted, heights) if attempt < 2 else dict.fromkeys(wanted, heights)
+        head, bleeds = draw_bleeds(drawn, healthy, ranges, parameters.bleeds, acute=attempt > 1)
+        one_by_one = {number: paint(head, bleeds, pose, number) for number in sorted(set(numbers))}
+        painted = [one_by_one[number] for number in numbers]
         labels = [labels_of(p, parameters.model_side, head.noise) for p in painted]
         found = {name for row in labels for name, yes in zip(LABELS, row, strict=True) if yes}
         if found.issuperset(wanted):
             break
-    return Series(head, bleeds, pose, kind, painted, labels)
+    return Series(head, bleeds, pose, kind, oddity, numbers, painted, labels)
 
 
-def make(parameters: PhantomCt, folder: Path, workers: int) -> dict[str, int]:
+def scanned(parameters: PhantomCt, patient: int, series: Series) -> list[npt.NDArray[np.float32]]:
+    """What the scanner makes of a series: HU of each file, 512×512, with noise and metal."""
+    rng = np.random.default_rng([parameters.seed, patient, 4])
+    clip = draw_clip(rng, series.pose, parameters.slices) if series.oddity == "metal" else None
+    found = []
+    for number, painted in zip(series.numbers, series.painted, strict=True):
+        low = 1 / (1 + np.exp((series.pose.lowest + number * series.pose.step + 22) / 6))
+        hu = add_noise(painted.hu, series.head.noise * (1 + 0.5 * low), rng, series.head.kernel)
+        found.append(add_clip(hu, clip, series.pose, number) if clip else hu)
+    return found
+
+
+def make(parameters: PhantomCt, folder: Path, workers: int, masks: Path | None = None) -> dict[str, int]:
     """Write the whole set below `folder`: stage_2_train/ID_*.dcm, stage_2_train.csv, contact.png, card.json.
 
+    `masks`: the folder for lesions.parquet and its card, where blood lies on each slice; None writes none.
     Returns the counts of its slices: "slices" (truncated ones too), and positive ones by label.
     """
     files = folder / "stage_2_train"
     files.mkdir()
-    patients = range(parameters.patients)
     progress = Progress("phantom-ct", "series", parameters.patients)
-    written: dict[int, Written] = {}
+    by_patient: dict[int, Written] = {}
     with pool(workers, preload=["ct.phantom"]) as run:
-        for patient, result in run(partial(_write_patient, parameters, files), patients):
-            written[patient] = result
+        for patient, result in run(partial(_write_patient, parameters, files), range(parameters.patients)):
+            by_patient[patient] = result
             progress.add(1)
-    rows = {slice_id: labels for patient in patients for slice_id, labels in written[patient].rows.items()}
+    written = [by_patient[patient] for patient in range(parameters.patients)]
+    rows = {slice_id: labels for patient in written for slice_id, labels in patient.rows.items()}
+    twice = sorted(rows)[: parameters.oddities.duplicate_rows]
     with (folder / "stage_2_train.csv").open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["ID", "Label"])
-        for slice_id in sorted(rows):
+        for slice_id in [*sorted(rows), *twice]:
             out.writerows((f"{slice_id}_{name}", value) for name, value in zip(LABELS, rows[slice_id], strict=True))
-    shown = [written[patient] for patient in patients[:SHOWN]]
-    contact_sheet(np.stack([w.thumbnail for w in shown]), [w.caption for w in shown], cell=128).save(
-        folder / "contact.png"
-    )
-    by_series = np.array([np.max(list(written[patient].rows.values()), axis=0) for patient in patients])
+    pictures = _pictures(written)
+    contact_sheet(
+        np.stack([picture.pixels for picture in pictures]), [picture.caption for picture in pictures], SHOWN, cell=128
+    ).save(folder / "contact.png")
+    if masks:
+        write_lesions(masks, [lesion for patient in written for lesion in patient.lesions])
+    by_series = np.sum([np.max(list(patient.rows.values()), axis=0) for patient in written], axis=0)
     counts = {name: int(total) for name, total in zip(LABELS, np.sum(list(rows.values()), axis=0), strict=True)}
     write_card(
         folder,
@@ -146,10 +137,10 @@ def make(parameters: PhantomCt, folder: Path, workers: int) -> dict[str, int]:
         patients=parameters.patients,
         series=parameters.patients,
         slices=len(rows),
-        truncated=parameters.truncated,
-        side=SIDE,
         positive_slices=counts,
-        positive_series={name: int(total) for name, total in zip(LABELS, by_series.sum(axis=0), strict=True)},
+        positive_series={name: int(total) for name, total in zip(LABELS, by_series, strict=True)},
+        kinds=dict(sorted(Counter(patient.kind for patient in written).items())),
+        oddities={**Counter(patient.oddity for patient in written if patient.oddity), "duplicate_rows": len(twice)},
     )
     return {"slices": len(rows), **counts}
 
@@ -157,45 +148,73 @@ def make(parameters: PhantomCt, folder: Path, workers: int) -> dict[str, int]:
 def _draw_pose(rng: np.random.Generator, parameters: PhantomCt, ventricles: bool) -> Pose:
     tilted = rng.random() < 2 / 3
     span = parameters.slice_mm * (parameters.slices - 1)
-    highest = max(LOWEST, HIGHEST - span)
+    lowest, highest = LOWEST, max(LOWEST, HIGHEST - span)
     if ventricles:  # they must be among the slices
+        lowest = max(LOWEST, -20 - span)
         highest = max(LOWEST, min(highest, IVH_REACH[1] - 12 - min(span, 5)))
     return Pose(
         spacing=float(rng.uniform(0.45, 0.49)),
         tilt=float(np.radians(rng.uniform(0.3, 1) * parameters.tilt * tilted)),
-        turn=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.035)), float(rng.normal(0, 0.05))),
+        turn=(float(rng.normal(0, 0.06)), float(rng.normal(0, 0.05)), float(rng.normal(0, 0.08))),
         shift=(float(rng.normal(0, 4)), float(rng.normal(-6, 6))),
         table=float(rng.uniform(40, 300)),
-        lowest=float(rng.uniform(LOWEST, highest)),
+        lowest=float(rng.uniform(lowest, highest)),
         step=parameters.slice_mm,
         holder=(
-            float(rng.uniform(105, 135)),
+            float(rng.uniform(100, 125)),
             float(rng.uniform(2, 6)),
             float(rng.uniform(50, 300)),
-            float(rng.uniform(-22, 2)),
+            float(rng.uniform(-25, -8)),
         ),
     )
 
 
 def _write_patient(parameters: PhantomCt, files: Path, patient: int) -> tuple[int, Written]:
     series = draw_series(parameters, patient)
-    rng = np.random.default_rng([parameters.seed, patient, 4])
-    rows, slices = {}, []
-    for number, (painted, labels) in enumerate(zip(series.painted, series.labels, strict=True)):
-        low = 1 / (1 + np.exp((series.pose.lowest + number * series.pose.step + 22) / 6))
-        hu = add_noise(painted.hu, series.head.noise * (1 + 0.5 * low), rng)  # more of it between thick bones
-        who = identity(parameters.seed, patient, number)
+    slices = scanned(parameters, patient, series)
+    rows, cut = frame_of(series.oddity)
+    labels: dict[str, tuple[int, ...]] = {}
+    for file, (number, hu) in enumerate(zip(series.numbers, slices, strict=True)):
+        who, pose = identity(parameters.seed, patient, file), series.pose
         path = files / f"{who.slice}.dcm"
-        pose = series.pose
-        write_slice(path, hu, who, series.kind, pose.origin(number), pose.orientation(), pose.spacing)
+        corner = pose.spacing * np.array(pose.orientation()).reshape(2, 3).T @ (cut.start, rows.start)
+        x, y, z = (np.array(pose.origin(number)) + corner).tolist()
+        write_slice(path, hu[rows, cut], who, series.kind, (x, y, z), pose.orientation(), pose.spacing)
         if number >= parameters.slices:  # the extra slice, cut short
             path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-        else:
-            slices.append(hu)
-        rows[who.slice] = labels
-    best = int(np.argmax([sum(labels) for labels in series.labels[: len(slices)]]))
-    if not any(series.labels[best]):
-        best = len(slices) // 2
-    shown = apply_window(averaged(slices[best], 128), Window(40, 80))
-    names = [name for name, yes in zip(SHORT, series.labels[best], strict=False) if yes]
-    return patient, Written(rows, (shown * 255).astype(np.uint8), " ".join(names) or "-")
+        labels[who.slice] = series.labels[file]
+    masks = [{name: mask[rows, cut] for name, mask in painted.masks.items()} for painted in series.painted]
+    lesions = lesions_of(list(labels.items()), masks, series.numbers, series.pose.spacing, series.pose.step)
+    pictures = _picture(series, slices, parameters.slices) if patient < SHOWN_FROM else {}
+    return patient, Written(labels, lesions, pictures, series.kind.name, series.oddity)
+
+
+def _picture(series: Series, slices: list[npt.NDArray[np.float32]], count: int) -> dict[str, Picture]:
+    """Of each label the slice that shows most of it; of a patient without any, the middle one."""
+    shown = {}
+    for column, label in enumerate(SUBTYPES):
+        sizes = [
+            int(np.count_nonzero(painted.masks[label])) if labels[column] else 0
+            for painted, labels in zip(series.painted[:count], series.labels[:count], strict=True)
+        ]
+        if any(sizes):
+            best = int(np.argmax(sizes))
+            others = [SHORT[i] for i, yes in enumerate(series.labels[best][:-1]) if yes and i != column]
+            shown[label] = _thumbnail(slices[best], " ".join([label, *others]))
+    if not any(labels[-1] for labels in series.labels):
+        shown["none"] = _thumbnail(slices[count // 2], "none")
+    return shown
+
+
+def _thumbnail(hu: npt.NDArray[np.float32], caption: str) -> Picture:
+    return Picture((apply_window(averaged(hu, 128), Window(40, 80)) * 255).astype(np.uint8), caption)
+
+
+def _pictures(written: list[Written]) -> list[Picture]:
+    """A row of SHOWN slices for each subtype and one without any; gaps are black."""
+    found = []
+    for name in (*SUBTYPES, "none"):
+        row = [patient.pictures[name] for patient in written if name in patient.pictures][:SHOWN]
+        blank = Picture(np.zeros((128, 128), np.uint8), "" if row else f"no {name}")
+        found += row + [blank] * (SHOWN - len(row))
+    return found

@@ -14,6 +14,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating[Any]]  # float32
 LATTICE = 64  # voxels a side of the noise block, which repeats
 VOXEL = 4.0  # mm
+NOISE_TEXTURES = 5
 
 
 class Points(NamedTuple):
@@ -31,6 +32,9 @@ class Head:
     width: float  # factors on the mean inner skull …
     length: float
     height: float
+    square: float  # exponent of its superellipsoid: 2 is an ellipsoid
+    taper: float  # how much wider it is behind than in front
+    skew: float  # one side lies further back
     skull: float  # mean thickness
     bone: float  # factor on its HU
     scalp: float
@@ -46,11 +50,13 @@ class Head:
     falx_bend: float
     cupping: float
     noise: float
+    blur: float  # standard deviation of the scanner's blur in the plane
+    kernel: int  # which of the scanner's noise textures
     noise_at: tuple[float, float, float]  # where this head lies in the noise block
     calcified: tuple[tuple[float, ...], ...]  # balls: x, y, z, radius, HU
     infarct: tuple[float, ...]  # old: x, y, z, radius; radius 0: none
     meningioma: tuple[float, ...]  # a benign tumour at the skull or the falx: x, y, z, radius, HU
-    streaks: tuple[float, ...]  # of motion: HU, direction, wavelength, y of the band's middle, z of its middle
+    streaks: tuple[float, ...]  # of motion: HU, direction, width, y of the band's middle, z of its middle
     shift: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # midline shift to the left, and the middle of what pushes
 
 
@@ -65,14 +71,14 @@ def draw_head(rng: np.random.Generator, mimic_share: float, noise: float, cuppin
 
     calcified: list[tuple[float, ...]] = []
     for sign in (-1, 1):
-        if has(0.7):
+        if has(0.55):
             at = sign * rng.normal(22 * wide**0.3, 1.5), rng.normal(34, 2), rng.normal(9, 3)
-            calcified.append((*at, rng.uniform(1.6, 4), rng.uniform(90, 300)))
+            calcified.append((*at, rng.uniform(1.2, 4), rng.uniform(80, 260)))
     if has(0.6):
         calcified.append(
             (rng.normal(0, 0.7), rng.normal(23, 2), rng.normal(3, 2), rng.uniform(1.5, 3), rng.uniform(80, 400))
         )
-    if has(0.2):
+    if has(0.12):
         height = rng.normal(3, 3)
         for sign in (-1, 1):
             at = sign * rng.normal(21, 2), rng.normal(-4, 4), height + rng.normal(0, 2)
@@ -94,7 +100,7 @@ def draw_head(rng: np.random.Generator, mimic_share: float, noise: float, cuppin
     streaks = (0.0, 0.0, 1.0, 0.0, 0.0)
     if has(0.35):
         streaks = (
-            rng.uniform(5, 15),
+            rng.uniform(3, 10),
             rng.normal(0, 0.5),
             rng.uniform(16, 45),
             rng.uniform(-60, 60),
@@ -102,24 +108,29 @@ def draw_head(rng: np.random.Generator, mimic_share: float, noise: float, cuppin
         )
     x, y, z = rng.uniform(0, LATTICE * VOXEL, 3)
     return Head(
-        width=float(np.clip(rng.normal(1, 0.04), 0.9, 1.1)),
-        length=float(np.clip(rng.normal(1, 0.035), 0.91, 1.09)),
+        width=float(np.clip(rng.normal(1, 0.05), 0.88, 1.12)),
+        length=float(np.clip(rng.normal(1, 0.055), 0.86, 1.12)),
         height=float(np.clip(rng.normal(1, 0.035), 0.91, 1.09)),
-        skull=float(rng.uniform(4.5, 7.5)),
-        bone=float(rng.uniform(0.85, 1.15)),
+        square=float(rng.uniform(1.95, 2.3)),
+        taper=float(rng.uniform(0.06, 0.17)),
+        skew=float(rng.normal(0, 0.035)),
+        skull=float(rng.uniform(3.8, 8.0)),
+        bone=float(rng.uniform(0.8, 1.3)),
         scalp=float(rng.uniform(3, 7)),
         swelling=tuple(float(v) for v in swelling),
         atrophy=atrophy,
         ventricles=(float(wide * rng.uniform(0.9, 1.1)), float(wide * rng.uniform(0.9, 1.1))),
-        white=float(rng.uniform(24, 28) + rng.normal(0, 1.2)),  # and the scanner's calibration
-        grey=float(rng.uniform(6.5, 10) + 5 * contrast),
-        csf=float(rng.uniform(4, 10)),
-        dural=float(rng.uniform(42, 60) + 20 * contrast),
+        white=float(26.5 + np.clip(rng.normal(0, 2.4), -5, 5) + 3 * contrast),  # and the scanner's calibration
+        grey=float(rng.uniform(6.5, 11) + 6 * contrast),
+        csf=float(rng.uniform(1.5, 7)),
+        dural=float(rng.uniform(38, 55) + 20 * contrast),
         blood=float(rng.uniform(45, 65) + 30 * contrast),
         sinuses=float(rng.uniform(0.8, 1.7)),
         falx_bend=float(rng.normal(0, 1.2)),
         cupping=float(cupping * rng.uniform(0.15, 1)),
         noise=float(noise * np.exp(rng.normal(0, 0.2)).clip(0.7, 1.4)),
+        blur=float(rng.uniform(0.4, 0.7)),
+        kernel=int(rng.integers(NOISE_TEXTURES)),
         noise_at=(float(x), float(y), float(z)),
         calcified=tuple(tuple(float(v) for v in ball) for ball in calcified),
         infarct=tuple(float(v) for v in infarct),
@@ -149,8 +160,8 @@ def noise(head: Head, p: Points, scale: float, lane: int = 0) -> Array:
 def folds(head: Head, p: Points) -> Array:
     """Noise whose zeros are the sulci: stretched towards the middle of the head, as these run inward."""
     r = np.sqrt(p.x**2 + p.y**2 + (p.z - 8) ** 2) + 4
-    stretch = (66 / r) ** 0.5
-    return noise(head, Points(p.x * stretch, p.y * stretch, (p.z - 8) * stretch), 1.3)
+    stretch = (66 / r) ** 0.85
+    return noise(head, Points(p.x * stretch, p.y * stretch, (p.z - 8) * stretch), 0.9)
 
 
 def _sigmoid(t: Array) -> Array:
@@ -159,9 +170,10 @@ def _sigmoid(t: Array) -> Array:
 
 def _vault(head: Head, x: Array, y: Array, z: Array) -> Array:
     """Distance inward from the inner table of the vault: a superellipsoid, wider behind than in front."""
-    power = 2.3
+    power = head.square
+    x = x + head.skew * y
     radii = (
-        (67 * head.width) * (1 + 0.10 * (y / 83).clip(-1.2, 1.2)),
+        (69 * head.width) * (1 + head.taper * np.sin((y / 83).clip(-1.2, 1.2) * 1.9)),
         np.float32(83 * head.length),
         np.where(z > 0, np.float32(78 * head.height), np.float32(66 * head.height)),
     )
@@ -173,16 +185,19 @@ def _vault(head: Head, x: Array, y: Array, z: Array) -> Array:
     return ((1 - rho) / slope.clip(0.004)).astype(np.float32)
 
 
-def base_height(x: Array, y: Array) -> tuple[Array, Array]:
+def base_height(head: Head, x: Array, y: Array) -> tuple[Array, Array]:
     """Height of the skull base's inner side under each point, and how much it is petrous bone (0 … 1)."""
     side = np.abs(x)
+    # Right and left differ; the same through a slice.
+    across, back = (x, y) if x.ndim < 3 else (x[1], y[1])
+    rough = noise(head, Points(across, back, np.zeros_like(across)), 1.6, 12)
     front = _sigmoid((-22 - 0.2 * side - y) / 3)
     petrous_at = -1 + 0.5 * side
     back = _sigmoid((y - petrous_at) / 3)
-    ridge = np.exp(-(((y - petrous_at) / 5.5) ** 2)) * _sigmoid((side - 11) / 2)
-    middle = -46 + 28 * np.exp(-((x / 13) ** 2))
+    ridge = np.exp(-(((y - petrous_at) / (5 + 0.06 * side)) ** 2)) * _sigmoid((side - 11) / 2)
+    middle = -46 + (22 + 5 * rough) * np.exp(-(((x - 2 * rough) / 9) ** 2))  # sella and clivus
     hollow = -64 + 0.010 * (side**2 + (y - 38) ** 2)
-    roofs = -27 + 11 * np.exp(-(((side - 28) / 15) ** 2) - ((y + 50) / 20) ** 2) - 0.10 * (y + 45)
+    roofs = -28 + 9 * np.exp(-(((side - 28) / 15) ** 2) - ((y + 50) / 20) ** 2) - 0.10 * (y + 45) + 3.5 * rough
     return roofs * front + hollow * back + (1 - front - back).clip(0) * middle + 20 * ridge, ridge
 
 
@@ -199,11 +214,16 @@ class Walls(NamedTuple):
 
 def walls(head: Head, p: Points) -> Walls:
     """Skull and scalp at each point."""
-    height, petrous = base_height(p.x, p.y)
+    height, petrous = base_height(head, p.x, p.y)
     floor = p.z - height
-    vault = _vault(head, p.x, p.y, np.where(p.z > 0, p.z, 0.45 * p.z))
-    inner = np.minimum(_vault(head, p.x, p.y, p.z), 0.75 * floor)
-    middle = p if p.x.ndim < 3 else Points(*(v[1] for v in p))  # thickness is the same through a slice
+    middle = p if p.x.ndim < 3 else Points(*(v[1] for v in p))  # shape and thickness are the same through a slice
+    x, y, z = np.abs(middle.x), middle.y, middle.z
+    dents = 1.6 * noise(head, middle, 6.5, 11)
+    dents = dents - 4 * np.exp(-(((x - 55) / 16) ** 2) - ((y + 42) / 14) ** 2) * _sigmoid((24 - z) / 8)  # pterion
+    dents = dents + 3 * np.exp(-(((x - 48) / 16) ** 2) - ((y - 28) / 18) ** 2 - ((z - 40) / 20) ** 2)  # parietal
+    vault = _vault(head, p.x, p.y, np.where(p.z > 0, p.z, 0.45 * p.z)) + dents
+    crest = 4 * np.exp(-((x / 4) ** 2)) * _sigmoid((y - 30) / 5) * _sigmoid((18 - z) / 4)  # of the occiput, inward
+    inner = np.minimum(_vault(head, p.x, p.y, p.z) + dents - crest, 0.75 * floor)
     bumps = noise(head, middle, 4.0, 1)
     thick = head.skull * (1 + 0.22 * bumps + 0.25 * np.abs(p.y / 83) ** 3 - 0.2 * _sigmoid((-p.z - 5) / 8))
     thick = np.where((p.y < -15) & (floor < vault), 0.5 * thick, thick)  # the roofs of the orbits are thin
@@ -293,28 +313,42 @@ def cisterns(head: Head, p: Points, depth: Array) -> Array:
     return np.maximum(found, cerebellar).astype(np.float32)
 
 
-def dura(head: Head, p: Points, depth: Array) -> tuple[Array, Array, Array]:
-    """Falx (signed sideways distance, and its extent as a distance), and distance into tentorium."""
+class Dura(NamedTuple):
+    """The folds of the dura, as distances."""
+
+    sideways: Array  # from the falx, to the left; signed
+    falx: Array  # inside the falx's extent
+    above: Array  # from the tentorium, upwards; signed
+    tentorium: Array  # inside the tentorium's extent
+
+
+def dura(head: Head, p: Points, depth: Array) -> Dura:
+    """Falx and tentorium: surfaces, and how far they reach."""
     sideways = p.x - head.falx_bend * np.sin(p.y / 40)
     reach = np.where(p.y < 0, 30.0, 44.0) + 0.35 * (p.z - 10).clip(0, 60)
-    extent = np.minimum(np.minimum(reach - depth, p.z + 16), depth + 2).astype(np.float32)
-    roof = 11 - 0.66 * (np.sqrt(p.x**2 + 16) - 4)
+    extent = np.minimum(np.minimum(reach - depth, p.z + 16), depth + 2)
     hole = np.hypot(p.x / 20, (p.y - 12) / 24) - 1
-    tent = np.minimum(0.9 - 0.8 * np.abs(p.z - roof), np.minimum(20 * hole, p.y - 4))
-    return sideways.astype(np.float32), extent, np.minimum(tent, depth + 2).astype(np.float32)
+    tent = np.minimum(np.minimum(20 * hole, p.y - 4), depth + 2)
+    return Dura(*(v.astype(np.float32) for v in (sideways, extent, 0.8 * (p.z - tentorium_height(p.x, p.y)), tent)))
+
+
+def tentorium_height(x: Array, y: Array) -> Array:
+    """Height of the tentorium over each point: a ridge that falls to both sides and to the back."""
+    return np.asarray(12 - 0.62 * (np.sqrt(x**2 + 16) - 4) - 0.55 * (y - 34).clip(0), dtype=np.float32)
 
 
 def below_tentorium(p: Points) -> Array:
     """Distance below the tentorium: cerebellum and brain stem."""
-    roof = 11 - 0.66 * (np.sqrt(p.x**2 + 16) - 4)
-    return np.minimum(roof - p.z, p.y + 4 + 0.2 * (p.z + 20).clip(-40, 0)).astype(np.float32)
+    return np.minimum(tentorium_height(p.x, p.y) - p.z, p.y + 4 + 0.2 * (p.z + 20).clip(-40, 0)).astype(np.float32)
 
 
 def vessels(head: Head, p: Points, depth: Array) -> Array:
     """Distance into the large venous sinuses and the arteries of the base."""
     q = p._replace(x=np.abs(p.x))
     wide = head.sinuses
-    sagittal = np.minimum(4 * wide - np.hypot(p.x, (depth - 2.5) * 0.9), np.maximum(p.y + 20, p.z - 30))
+    sagittal = np.minimum(
+        wide * (3.2 + 0.8 * _sigmoid(p.y / 10)) - np.hypot(p.x, (depth - 2.5) * 0.9), np.maximum(p.y + 20, p.z - 30)
+    )
     transverse = np.minimum(3.6 * wide - np.hypot(depth - 2, (p.z + 22 + 0.1 * q.x) * 0.7), p.y - 35)
     straight = _capsule(p, (0, 36, 11), (0, 72, -12), 1.8 * wide, 2.2 * wide)
     middle = _capsule(q, (4, -10, -21), (26, -13, -18), 1.3, 1.1)
@@ -329,12 +363,13 @@ def artefacts(head: Head, p: Points, depth: Array) -> Array:
     found = found - 11 * np.exp(-(((p.y - 14) / 7) ** 2) - ((p.z + 36) / 8) ** 2) * (np.abs(p.x) < 40)
     between = _sigmoid(-(p.z + 26) / 3)  # streaks between thick bones at the base
     rays = noise(head, Points(p.x / 6, p.y, p.z), 0.7, 10)
-    found = found + 1.3 * head.cupping * between * rays
-    much, direction, wavelength, middle, height = head.streaks
+    found = found + 0.7 * head.cupping * between * rays
+    much, direction, width, middle, height = head.streaks
     if much:
         across = p.y * np.cos(direction) + p.x * np.sin(direction)
+        along = p.x * np.cos(direction) - p.y * np.sin(direction)
         band = np.exp(-(((across - middle) / 35) ** 2) - ((p.z - height) / 14) ** 2)
-        found = found + much * band * np.sin(2 * np.pi * across / wavelength)
+        found = found + much * band * noise(head, Points(along / 25, across, p.z / 6), width / 40, 13)
     return np.asarray(found)
 
 

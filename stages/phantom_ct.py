@@ -1,6 +1,7 @@
 """phantom-ct: drawn head CTs as DICOM files with labels, in the layout of RSNA's competition.
 
-Reads nothing but its parameters; stands in for a user's own data where `prepare_ct.source` is `phantom`.
+Reads nothing but its parameters; stands in for a user's own data where `prepare_ct.source` is `phantom`. Where the
+drawn blood lies is an out of its own, on which no stage that trains depends.
 """
 
 from ct.phantom import make
@@ -14,7 +15,9 @@ FILE_BYTES = 530_000
 def run(job: Job) -> None:
     parameters = job.section(PhantomCt, "phantom_ct")
     folder = job.out("artifacts/phantom")
-    require_space(folder, FILE_BYTES * (parameters.patients * parameters.slices + parameters.truncated))
-    counts = make(parameters, folder, workers(job.local))
+    odd = parameters.oddities
+    files = parameters.patients * parameters.slices + odd.truncated + odd.duplicate_positions
+    require_space(folder, FILE_BYTES * files)
+    counts = make(parameters, folder, workers(job.local), job.out("artifacts/phantom-masks"))
     found = ", ".join(f"{name} {count:,}" for name, count in counts.items() if name != "slices")
     print(f"{job.name}: {counts['slices']:,} slices of {parameters.patients:,} patients; positive: {found}")

@@ -1,59 +1,45 @@
 import csv
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
+import pydicom
 import pytest
 
 from corpus.card import read_card
-from ct.dicom import Refused, read_header, read_slice
+from corpus.manifest import short_hash
+from corpus.masks import unpack_mask
+from ct.dicom import Refused, read_slice
 from ct.labels import LABELS, read_labels
-from ct.phantom import Series, draw_series, make, planned
+from ct.phantom import Series, draw_series, make
 from ct.phantom_dicom import identity
-from ct.phantom_parameters import PhantomCt
+from ct.phantom_plan import planned
 from settings.errors import BadParameter
-from settings.loader import read_section
-
-SHARES = {
-    "epidural": 0.26,
-    "intraparenchymal": 0.27,
-    "intraventricular": 0.26,
-    "subarachnoid": 0.27,
-    "subdural": 0.27,
-}
-DECLARED = {
-    "seed": 3,
-    "patients": 6,
-    "slices": 2,
-    "slice_mm": 5,
-    "any_share": 0.6,
-    "subtype_shares": SHARES,
-    "easy_share": 0.65,
-    "mimic_share": 0.9,
-    "tilt": 22,
-    "noise": 3.1,
-    "cupping": 14,
-    "signed_share": 0.5,
-    "model_side": 96,
-    "truncated": 1,
-}
+from tests.ct.phantoms import DECLARED, NONE, SHARES, phantom_parameters
 
 
-def parameters(**changed: object) -> PhantomCt:
-    return read_section(PhantomCt, {**DECLARED, **changed}, "phantom_ct")
+def files_of(folder: Path) -> dict[str, pydicom.FileDataset]:
+    """Every file of a made set without its pixels, by the slice's ID; read by pydicom alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `ID_…` is no valid UID
+        datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in (folder / "stage_2_train").iterdir()]
+        return {str(dataset.SOPInstanceUID): dataset for dataset in datasets}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantom")
-    make(parameters(), folder, workers=1)
+    (folder / "masks").mkdir()
+    make(phantom_parameters(), folder, workers=1, masks=folder / "masks")
     return folder
 
 
 @pytest.fixture(scope="module")
 def positives() -> list[Series]:
     """Series with a bleed: the first two patients of each subtype, so that each is seen in more than one form."""
-    p = parameters(slices=5, truncated=0)
+    p = phantom_parameters(slices=5, oddities=NONE)
     plans = {patient: planned(p, patient) for patient in range(40)}
     chosen = {who for name in LABELS[:-1] for who in [i for i, plan in plans.items() if name in plan][:2]}
     return [draw_series(p, patient) for patient in sorted(chosen)]
@@ -66,8 +52,9 @@ def test_the_layout_is_the_competitions(made: Path) -> None:
     assert rows[0] == ["ID", "Label"] and len(files) == 6 * 2 + 1
     assert [row[0].rsplit("_", 1)[1] for row in rows[1:7]] == list(LABELS)
     assert {row[0].rsplit("_", 1)[0] for row in rows[1:]} == files
-    table, report = read_labels((made / "stage_2_train.csv").read_bytes(), hashed=False)
-    assert report["labelled"] == len(files) and not report["any_differs"] and not report["incomplete_slices"]
+    table, findings = read_labels((made / "stage_2_train.csv").read_bytes(), hashed=False)
+    assert table.num_rows == len(files) and set(findings.column("rule").to_pylist()) == {"duplicate-row"}
+    assert [row[0] for row in rows[-12:]] == [row[0] for row in rows[1:13]]  # the first two slices, once more
     card = read_card(made, "dicom")
     assert card["positive_slices"] == {name: sum(table.column(name).to_pylist()) for name in LABELS}
     assert (card["slices"], card["patients"]) == (13, 6) and (made / "contact.png").stat().st_size > 0
@@ -76,52 +63,66 @@ def test_the_layout_is_the_competitions(made: Path) -> None:
 def test_every_file_is_read_but_the_truncated_one(made: Path) -> None:
     refused = []
     for path in sorted((made / "stage_2_train").iterdir()):
-        header = read_header(path)
-        assert header.id == path.stem
         try:
             hu = read_slice(path.read_bytes()).hu()
         except Refused as reason:
             refused.append((path.stem, reason.rule))
             continue
         assert hu.min() <= -990 and 900 < hu.max() < 2000 and hu.shape == (512, 512)
-    assert refused == [(identity(3, 0, 2).slice, "truncated")]
+    assert refused == [(identity(4, 0, 2).slice, "truncated")]
+    assert files_of(made).keys() == {path.stem for path in (made / "stage_2_train").iterdir()}
 
 
 def test_slices_of_a_series_lie_at_equal_steps(made: Path) -> None:
+    files = files_of(made)
     for patient in range(1, 6):
-        pose = draw_series(parameters(slices=1, truncated=0), patient).pose
-        lower, upper = (
-            read_header(made / "stage_2_train" / f"{identity(3, patient, number).slice}.dcm") for number in range(2)
-        )
-        assert lower.series == upper.series and lower.patient == upper.patient
-        assert 5 * math.cos(math.radians(22)) - 0.01 < upper.position - lower.position < 5.01
+        pose = draw_series(phantom_parameters(slices=1, oddities=NONE), patient).pose
+        lower, upper = (files[identity(4, patient, number).slice] for number in range(2))
+        assert lower.SeriesInstanceUID == upper.SeriesInstanceUID and lower.PatientID == upper.PatientID
+        step = np.subtract(upper.ImagePositionPatient, lower.ImagePositionPatient).astype(float)
+        assert step.tolist() == pytest.approx([0, 0, 5], abs=1e-4)  # equal z steps, as a tilted gantry makes them
         assert 0 <= pose.tilt <= math.radians(22)
 
 
 def test_processes_and_number_of_patients_change_nothing(made: Path, tmp_path: Path) -> None:
-    make(parameters(patients=2), tmp_path, workers=2)
+    (tmp_path / "masks").mkdir()
+    make(phantom_parameters(patients=2), tmp_path, workers=2, masks=tmp_path / "masks")
     files = sorted((tmp_path / "stage_2_train").iterdir())
     assert len(files) == 5
     for path in files:
         assert path.read_bytes() == (made / "stage_2_train" / path.name).read_bytes()
+    few, all_ = (pq.read_table(folder / "masks/lesions.parquet").to_pylist() for folder in (tmp_path, made))
+    assert few == [row for row in all_ if row["id"] in {path.stem for path in files}]
 
 
 def test_another_seed_gives_other_patients() -> None:
-    one, other = (draw_series(parameters(seed=seed, slices=1), 1) for seed in (3, 4))
-    assert one.head != other.head and identity(3, 1, 0) != identity(4, 1, 0)
+    one, other = (draw_series(phantom_parameters(seed=seed, slices=1), 1) for seed in (4, 5))
+    assert one.head != other.head and identity(4, 1, 0) != identity(5, 1, 0)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_shares_are_met(seed: int) -> None:
-    plans = [planned(parameters(seed=seed), patient) for patient in range(100)]
-    assert sum(map(bool, plans)) == 60
-    for name, share in SHARES.items():
-        assert abs(sum(name in plan for plan in plans) / 100 - share) <= 0.03
-    both, parenchymal = (
-        sum(names <= set(plan) for plan in plans)
-        for names in ({"intraparenchymal", "intraventricular"}, {"intraparenchymal"})
-    )
-    assert both / parenchymal > 0.27  # more often together than the share of all series
+def test_masks_are_where_blood_was_drawn(made: Path) -> None:
+    rows = pq.read_table(made / "masks/lesions.parquet").to_pylist()
+    table, _ = read_labels((made / "stage_2_train.csv").read_bytes(), hashed=False)
+    labels = {row["id"]: row for row in table.to_pylist()}
+    labelled = {(row["id"], row["label"]) for row in rows if row["labelled"]}
+    assert labelled == {(id_, name) for id_, row in labels.items() for name in LABELS[:-1] if row[name]}
+    spacing = {id_: float(file.PixelSpacing[0]) for id_, file in files_of(made).items()}
+    for row in rows:
+        mask = unpack_mask(row["mask"], row["rows"], row["columns"])
+        assert row["hash"] == short_hash(row["id"]) and mask.shape == (512, 512) and mask.sum() == row["pixels"] > 0
+        assert row["area_mm2"] == pytest.approx(row["pixels"] * spacing[row["id"]] ** 2, rel=1e-4)
+        assert row["volume_ml"] >= row["area_mm2"] * 5 / 1000 * 0.999
+    checked = 0
+    for patient in range(1, 6):
+        drawn = draw_series(phantom_parameters(), patient)
+        ids = {identity(4, patient, number).slice for number in range(2)}
+        for name in planned(phantom_parameters(), patient):
+            pixels = sum(int(painted.masks[name].sum()) for painted in drawn.painted)
+            volumes = [row["volume_ml"] for row in rows if row["id"] in ids and row["label"] == name]
+            assert volumes == pytest.approx([pixels * drawn.pose.spacing**2 * 5 / 1000] * len(volumes), rel=1e-5)
+            checked += len(volumes)
+    assert checked > 5
+    assert read_card(made / "masks", "lesions")["count"] == len(rows)
 
 
 def test_what_is_planned_is_seen(positives: list[Series]) -> None:
@@ -191,12 +192,13 @@ def test_a_bleed_spans_the_slices_that_it_reaches(positives: list[Series]) -> No
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"any_share": 0.2}, r"subtype_shares.intraparenchymal: 0.27 is above any_share"),
+        ({"any_share": 0.1}, r"subtype_shares.epidural: 0.2 is above any_share"),
         ({"subtype_shares": dict.fromkeys(SHARES, 0.1)}, "any_share: 0.6 is above the sum"),
-        ({"truncated": 7}, "at most one a patient"),
+        ({"oddities": {**NONE, "truncated": 4, "metal": 3}}, "7 series are to be odd, of 6; at most one a patient"),
+        ({"kinds": {**dict.fromkeys(DECLARED["kinds"], 0.2), "padded": 0.1}}, "sum to 0.9; they must sum to 1"),
         ({"slice": 4}, "did you mean 'slices'"),
     ],
 )
 def test_parameters_that_cannot_be(changed: dict[str, object], message: str) -> None:
     with pytest.raises(BadParameter, match=message):
-        parameters(**changed)
+        phantom_parameters(**changed)

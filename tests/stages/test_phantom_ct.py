@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from corpus.card import read_card
@@ -17,20 +18,38 @@ SECTION = {
     "subtype_shares": dict.fromkeys(
         ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"), 0.3
     ),
-    "easy_share": 0.7,
+    "bleeds": {
+        "radius_mm": {
+            "epidural": 22,
+            "intraparenchymal": 12,
+            "intraventricular": 26,
+            "subarachnoid": 22,
+            "subdural": 27,
+        },
+        "radius_log_sd": 0.5,
+        "ages": {"acute": 0.6, "mixed": 0.2, "subacute": 0.1, "chronic": 0.1},
+    },
     "mimic_share": 0.9,
     "tilt": 22,
     "noise": 3.1,
     "cupping": 14,
-    "signed_share": 0.5,
     "model_side": 96,
-    "truncated": 1,
+    "kinds": dict.fromkeys(("implicit", "explicit", "high_intercept", "padded", "decimal"), 0.2),
+    "oddities": {
+        "truncated": 1,
+        "glitch": 0,
+        "other_size": 0,
+        "duplicate_positions": 1,
+        "metal": 0,
+        "duplicate_rows": 1,
+    },
 }
 
 
 def job(root: Path, section: dict[str, object]) -> Job:
-    (root / "artifacts/.phantom.part").mkdir(parents=True)
-    outs = frozenset({"artifacts/phantom"})
+    outs = frozenset({"artifacts/phantom", "artifacts/phantom-masks"})
+    for out in outs:
+        (root / f"artifacts/.{out.removeprefix('artifacts/')}.part").mkdir(parents=True)
     return Job("phantom-ct", {"phantom_ct": section}, root / "work", Local(workers=1), frozenset(), outs)
 
 
@@ -49,9 +68,12 @@ def test_it_writes_its_out(root: Path, capsys: pytest.CaptureFixture[str]) -> No
         "contact.png",
         "card.json",
     }
-    assert len(list((folder / "stage_2_train").glob("ID_*.dcm"))) == 3
-    assert read_card(folder, "dicom")["truncated"] == 1
-    assert "phantom-ct: 3 slices of 2 patients; positive: epidural" in capsys.readouterr().out
+    assert len(list((folder / "stage_2_train").glob("ID_*.dcm"))) == 4
+    assert read_card(folder, "dicom")["oddities"]["truncated"] == 1
+    assert "phantom-ct: 4 slices of 2 patients; positive: epidural" in capsys.readouterr().out
+    masks = root / "artifacts/.phantom-masks.part"
+    assert {path.name for path in masks.iterdir()} == {"lesions.parquet", "card.json"}
+    assert read_card(masks, "lesions")["count"] == pq.read_metadata(masks / "lesions.parquet").num_rows
 
 
 def test_a_mistyped_parameter_is_named(root: Path) -> None:
