@@ -81,9 +81,15 @@ class Classifier(Fitting):
         return self.figures(self.val)
 
     def figures(self, examples: Examples) -> dict[str, float]:
-        """Loss (and accuracy over classes) of the present weights, without random views."""
+        """Loss (and accuracy over classes) of the averaged weights, without random views."""
         logits = predict(
-            self.model, examples.images, examples.rows, self.side, self.run.batch, self.accelerator, self.decisions
+            self.average.module,
+            examples.images,
+            examples.rows,
+            self.side,
+            self.run.batch,
+            self.accelerator,
+            self.decisions,
         )
         if isinstance(self.parameters, CorpusPretrain):
             loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(examples.targets))

@@ -1,10 +1,11 @@
-"""What the trainings of CNNs and heads share: AdamW, warm-up and cosine, and the weights that validated best."""
+"""What the trainings of CNNs and heads share: AdamW, warm-up and cosine, averaged weights, the best of them kept."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.optim._param_groups import param_groups_weight_decay
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,7 +30,8 @@ def weighted_bce(logits: Tensor, labels: Tensor) -> Tensor:
 class Fitting(ABC):
     """A training as `training.loop` wants it; `read`, `loss` and `judge` are what differs.
 
-    `model` is the bare network, `prepared` the one to call in a step (the same, or wrapped for several ranks).
+    `model` is the bare network, `prepared` the one to call in a step (the same, or wrapped for several ranks),
+    `average` the exponential moving average of its weights and buffers: what is judged and kept.
     `undecayed`: parameters of more than one axis that have no weight decay all the same.
     """
 
@@ -45,6 +47,8 @@ class Fitting(ABC):
     ) -> None:
         self.model, self.run, self.accelerator, self.decisions = model, run, accelerator, decisions
         self.prepared = accelerator.prepare(model)
+        decay = 0.5 ** (parameters.batch / parameters.ema_half_life)
+        self.average = ModelEmaV3(model, decay=decay, use_warmup=True)
         groups = param_groups_weight_decay(model, parameters.weight_decay, no_weight_decay_list=undecayed)
         self.optimiser = torch.optim.AdamW(groups, lr=parameters.learning_rate, fused=True)
         self.peak, self.warmup = parameters.learning_rate, int(parameters.warmup_share * run.total)
@@ -61,7 +65,7 @@ class Fitting(ABC):
 
     @abstractmethod
     def judge(self) -> dict[str, float]:
-        """Validation figures of the present weights, the same on every rank; "loss" decides."""
+        """Validation figures of the averaged weights, the same on every rank; "loss" decides."""
 
     def step(self, batch: Any, images_seen: int) -> dict[str, Tensor]:
         """One AdamW step."""
@@ -72,30 +76,38 @@ class Fitting(ABC):
         self.optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.optimiser.step()
+        self.average.update(self.model, images_seen // self.run.batch)
         return {"loss": loss.detach()}
 
     def evaluate(self, images_seen: int) -> dict[str, float]:
-        """Validation figures; the weights are kept if their loss is the lowest so far."""
+        """Validation figures of the averaged weights, which are kept if their loss is the lowest so far."""
         figures = self.judge()
         if figures["loss"] < self.best["loss"] or not self.best["weights"]:
-            weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+            weights = {name: value.detach().cpu().clone() for name, value in self.average.module.state_dict().items()}
             self.best = {"loss": figures["loss"], "weights": weights, "images": images_seen}
         return {f"val_{name}": value for name, value in figures.items()}
 
     def take_best(self) -> None:
         """Set the network to the weights that validated best."""
-        self.model.load_state_dict(self.best["weights"])
+        for network in self.modules():
+            network.load_state_dict(self.best["weights"])
 
     def modules(self) -> list[nn.Module]:
-        return [self.model]
+        return [self.model, self.average.module]
 
     def state(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best}
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
+        }
 
     def own_state(self) -> dict[str, Any]:
         return {}
 
     def restore(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
         self.model.load_state_dict(shared["model"])
+        self.average.module.load_state_dict(shared["average"])
         self.optimiser.load_state_dict(shared["optimiser"])
         self.best = shared["best"]

@@ -34,13 +34,14 @@ class Corpus(Parameters):
 
 
 class Training(Parameters):
-    """What every training of a CNN or a head has: AdamW, a linear warm-up, half a cosine, the best weights kept."""
+    """What every training of a CNN or a head has: AdamW, a linear warm-up, half a cosine, averaged weights."""
 
     images: int = Field(gt=0)  # images to see
     batch: int = Field(gt=0)  # images in a step, over all ranks
     learning_rate: float = Field(gt=0)  # at its peak
     warmup_share: Share  # of the images, until the peak
     weight_decay: float = Field(ge=0)  # not on biases, norms and position embeddings
+    ema_half_life: float = Field(gt=0)  # images after which a weight counts half in the averaged weights
     evaluate_every: int = Field(gt=0)  # images between validations
 
 

@@ -11,6 +11,7 @@ from settings.errors import BadArtifact
 
 VARIANT = {  # column of table1.csv: (heading, format)
     "name": ("", "{}"),
+    "pretrained_on": ("CNNs trained on", "{}"),
     "input": ("ViT input", "{}"),
     "parameters": ("parameters", "{:,.0f}"),
     "weighted_log_loss": ("log loss", "{:.4f}"),
@@ -20,7 +21,7 @@ VARIANT = {  # column of table1.csv: (heading, format)
     "paper_loss": ("paper's loss", "{:.4f}"),
     "paper_accuracy": ("paper's acc.", "{:.2%}"),
 }
-TEXT = ("name", "input")
+TEXT = ("name", "pretrained_on", "input")
 
 
 def show_table(folder: Path) -> None:

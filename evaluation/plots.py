@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from evaluation.lesions import SizeRow
+
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -93,8 +95,12 @@ def write_points(path: Path, points: Sequence[Point]) -> None:
             writer.writerow({k: "" if v is None else f"{v:.6f}" if isinstance(v, float) else v for k, v in values})
 
 
-def figure2(path: Path, points: Sequence[Point], floor: float, note: str, dpi: int) -> None:
-    """Test log loss and mean AUC by number of CNNs and their pretraining. `floor`: the prevalences' log loss."""
+def figure2(path: Path, points: Sequence[Point], names: Mapping[str, str], floor: float, note: str, dpi: int) -> None:
+    """Test log loss and mean AUC by number of CNNs and their pretraining.
+
+    `names`: what the starts "imagenet" and "gan-pretrain" stand for; `floor`: the prevalences' log loss.
+    """
+    corpora = {"ImageNet": names["imagenet"], "GAN": names["gan-pretrain"]}
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
         for axis, field, title in (
@@ -115,7 +121,8 @@ def figure2(path: Path, points: Sequence[Point], floor: float, note: str, dpi: i
         seen = {p.pretraining for p in points}
         for kind, (colour, marker) in LOOKS.items():
             if kind in seen:
-                axes[0].plot([], [], marker, color=colour, label=kind)
+                words = " + ".join(corpora.get(word, word) for word in kind.split(" + "))
+                axes[0].plot([], [], marker, color=colour, label=words)
         if any(p.pair or p.projected for p in points):
             axes[0].plot([], [], "o", markerfacecolor="white", markeredgecolor="#555555", label="open: see its name")
         figure.legend(loc="outside lower center", ncols=6, fontsize=8.5)
@@ -139,6 +146,37 @@ def _scatter(axis: "Axes", points: Sequence[Point], field: str, level: float) ->
             axis.plot(number, value, marker, color=colour, markerfacecolor=face, markersize=7, zorder=3)
             axis.plot([number, number + 0.16], [value, height], color="#bbbbbb", linewidth=0.6, zorder=2)
             axis.annotate(p.variant, (number + 0.18, height), fontsize=7.5, color="#333333", va="center")
+
+
+def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
+    """AUC by lesion size, a panel for each label, a line for each variant; the number of slices under each bin."""
+    labels, variants = list(dict.fromkeys(r.label for r in rows)), list(dict.fromkeys(r.variant for r in rows))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, 3, figsize=(9, 4.6), layout="constrained", sharey=True)
+        for axis, label in zip(axes.flat, labels, strict=False):
+            first = [r for r in rows if r.label == label and r.variant == variants[0]]
+            for number, variant in enumerate(variants):
+                values = [np.nan if r.auc is None else r.auc for r in rows if (r.label, r.variant) == (label, variant)]
+                colour, marker = COLOURS[number % len(COLOURS)], "os^DXv*P"[number % 8]
+                axis.plot(
+                    range(len(values)), values, marker + "-", color=colour, linewidth=0.8, markersize=4, label=variant
+                )
+            axis.axhline(0.5, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            axis.set_title(label, fontsize=9, loc="left")
+            axis.set_xticks(
+                range(len(first)), [f"{_size_range(r.low, r.high)}\nn={r.slices}" for r in first], fontsize=7
+            )
+        axes[0, 0].set_ylabel("AUC, test")
+        axes[1, 0].set_ylabel("AUC, test")
+        figure.supxlabel("Area of the blood on the slice, mm² (n: positive slices)", fontsize=8.5)
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside right center", fontsize=7.5)
+        figure.suptitle(note, fontsize=8, color="#a03010", x=0.01, ha="left")
+        _save(figure, path, dpi)
+
+
+def _size_range(low: float, high: float) -> str:
+    return f"< {high:g}" if not low else f"≥ {low:g}" if high == float("inf") else f"{low:g}–{high:g}"
 
 
 def read_curve(path: Path) -> Curve:

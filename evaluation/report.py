@@ -15,8 +15,19 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from corpus.card import read_card, write_card
-from evaluation.plots import curves, figure2, figures_by_images, point, write_points
-from evaluation.table import PAPER, Row, cnn_row, data_sentence, floor_row, variant_row, write_table
+from evaluation.lesions import auc_by_size, write_sizes
+from evaluation.plots import curves, figure2, figures_by_images, point, sizes, write_points
+from evaluation.table import (
+    PAPER,
+    Row,
+    cnn_row,
+    data_sentence,
+    floor_row,
+    pretrained_on,
+    start_names,
+    variant_row,
+    write_table,
+)
 
 FEW = 10  # positive patients below which an AUC is hardly worth its digits
 WIDEST = 1400  # pixels of a picture on the page
@@ -30,11 +41,14 @@ class Sources:
     cnns: Mapping[str, Mapping[str, Any]]  # params.yaml: cnns
     ct_source: str  # prepare_ct.source
     photos_source: str  # prepare_photos.source
+    imagenet: bool  # a weights file is named
     evaluations: Mapping[str, Path]  # variant → artifacts/evaluation/<variant>
     heads: Mapping[str, Path]  # variant → artifacts/vit/<variant>
     tuned: Mapping[str, Path]  # CNN → artifacts/cnns/<cnn>, of those fitted on CT
     pretrained: Mapping[str, Path]  # corpus → artifacts/pretrained/<corpus>
     floors: Path
+    lesions: Path | None  # artifacts/phantom-masks: phantoms only
+    hashed: bool  # ids of slices are hashes
     ct: Path  # artifacts/ct/hu-<side>
     parts: Path
     photos: Path
@@ -49,7 +63,12 @@ def write_report(folder: Path, sources: Sources, title: str, dpi: int) -> list[R
     details = {name: _json(path / "details.json") for name, path in sources.evaluations.items()}
     floors = _json(sources.floors / "floors.json")
     heads = {name: read_card(path, "head") for name, path in sources.heads.items()}
-    rows = [variant_row(name, sources.variants[name], heads[name], part["test"]) for name, part in details.items()]
+    names = start_names(sources.photos_source, sources.imagenet)
+    rows = []
+    for name, part in details.items():
+        entry = sources.variants[name]
+        pretrained = pretrained_on([sources.cnns[cnn] for cnn in entry["cnns"]], names)
+        rows.append(variant_row(name, entry, heads[name], part["test"], pretrained))
     rows += [floor_row(name, figures) for name, figures in floors["floors"].items()]
     rows += [cnn_row(name, read_card(path, "cnn")) for name, path in sources.tuned.items()]
     data = data_sentence(sources.ct_source, sources.photos_source)
@@ -57,7 +76,9 @@ def write_report(folder: Path, sources: Sources, title: str, dpi: int) -> list[R
     points = [point(name, sources.variants[name], sources.cnns, part["test"]) for name, part in details.items()]
     write_points(folder / "figure2.csv", points)
     prevalences = floors["floors"]["prevalences"]["weighted_log_loss"]
-    figure2(folder / "figure2.png", points, prevalences, data, dpi)
+    figure2(folder / "figure2.png", points, names, prevalences, data, dpi)
+    labels = list(floors["test"]["positive_slices"])
+    by_size = _by_size(folder, sources, sources.lesions, labels, data, dpi) if sources.lesions else None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -75,6 +96,7 @@ def write_report(folder: Path, sources: Sources, title: str, dpi: int) -> list[R
         floors=floors,
         few=FEW,
         figure2=_picture(folder / "figure2.png"),
+        by_size=by_size,
         flow=_flow(sources, details, floors),
         translator=_translator(sources),
         curves=_curves(folder, sources, dpi),
@@ -87,6 +109,18 @@ def write_report(folder: Path, sources: Sources, title: str, dpi: int) -> list[R
     return rows
 
 
+def _by_size(folder: Path, sources: Sources, lesions: Path, labels: list[str], data: str, dpi: int) -> str:
+    """AUC by lesion size of every variant, as auc-by-size.csv and a picture."""
+    rows = [
+        row
+        for name, path in sources.evaluations.items()
+        for row in auc_by_size(name, path / "scores.parquet", lesions, labels, sources.hashed)
+    ]
+    write_sizes(folder / "auc-by-size.csv", rows)
+    sizes(folder / "auc-by-size.png", rows, data, dpi)
+    return _picture(folder / "auc-by-size.png")
+
+
 def _flow(sources: Sources, details: Mapping[str, Any], floors: Mapping[str, Any]) -> dict[str, Any]:
     """The flow of n: files → rejects → patients → parts, and the positives of each part. Opens no label file."""
     ct, photos = read_card(sources.ct, "hu"), read_card(sources.photos, "photos")
@@ -97,7 +131,7 @@ def _flow(sources: Sources, details: Mapping[str, Any], floors: Mapping[str, Any
         if half in floors["train"]:
             labelled[f"train, {half} half"] = floors["train"][half]
     rows = []
-    for name in ("train", "train, cnn half", "train, head half", "val", "test", "unlabelled"):
+    for name in ("train", "train, cnn half", "train, head half", "val", "test", "hold-out", "unlabelled"):
         part, _, half = name.partition(", ")
         inside = [
             row for row in parts if row["part"] == part and (not half or row["half"] == half.removesuffix(" half"))

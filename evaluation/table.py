@@ -4,7 +4,8 @@
 """
 
 import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -36,6 +37,7 @@ class Row:
 
     kind: Literal["variant", "floor", "cnn"]
     name: str
+    pretrained_on: str = ""  # of its CNNs, in words
     input: str = ""  # what the encoder reads, height×width×channels
     encoder: str = ""
     parameters: int | None = None  # of the head
@@ -67,8 +69,25 @@ def data_sentence(ct: str, photos: str) -> str:
     return f"{what} One split, one seed: no difference between rows is shown to be more than chance."
 
 
-def variant_row(name: str, entry: Mapping[str, Any], card: Mapping[str, Any], test: Mapping[str, Any]) -> Row:
-    """`entry`: variants.<name>; `card`: of its head; `test`: the part of its details.json.
+def start_names(photos: str, imagenet: bool) -> dict[str, str]:
+    """What a CNN's `start` stands for in this run. `photos`: prepare_photos.source; `imagenet`: a file is named."""
+    corpus = "drawn photos" if photos == "drawn" else "photos"
+    return {"imagenet": "ImageNet" if imagenet else corpus, "gan-pretrain": f"translated {corpus}", "random": "nothing"}
+
+
+def pretrained_on(cnns: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> str:
+    """`drawn photos → CT, translated drawn photos`: the corpora of a variant's CNNs, in order."""
+    words = []
+    for cnn in cnns:
+        start = names.get(str(cnn["start"]), "a weights file")
+        words.append(f"{start} → CT" if cnn["trained_on"] == "ct" else start)
+    return ", ".join(f"{count} × {word}" if count > 1 else word for word, count in Counter(words).items())
+
+
+def variant_row(
+    name: str, entry: Mapping[str, Any], card: Mapping[str, Any], test: Mapping[str, Any], pretrained: str
+) -> Row:
+    """`entry`: variants.<name>; `card`: of its head; `test`: the part of its details.json; `pretrained_on` its CNNs.
 
     `entry["paper"]` (optional) names the row of the paper's table that it stands beside; BadParameter if there is none.
     """
@@ -79,6 +98,7 @@ def variant_row(name: str, entry: Mapping[str, Any], card: Mapping[str, Any], te
     return Row(
         "variant",
         name,
+        pretrained_on=pretrained,
         input=head_input(card),
         encoder=str(entry["encoder"]),
         parameters=card["parameters"],

@@ -68,7 +68,9 @@ class HeadTraining(Fitting):
     def judge(self) -> dict[str, float]:
         """Weighted log loss on val."""
         rows, labels = self.val
-        logits = predict_logits(self.model, self.inputs, rows, self.run.batch, self.accelerator, self.decisions)
+        logits = predict_logits(
+            self.average.module, self.inputs, rows, self.run.batch, self.accelerator, self.decisions
+        )
         return {"loss": bleed_loss(logits, labels)}
 
 

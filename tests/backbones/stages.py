@@ -18,6 +18,7 @@ from tests.backbones import made
 SMALL = "test_resnet.r160_in1k"
 COMMON: dict[str, Any] = {
     "images": 8, "batch": 4, "learning_rate": 0.003, "warmup_share": 0.1, "weight_decay": 0.01, "evaluate_every": 8,
+    "ema_half_life": 8,
     "flip": True,
 }  # fmt: skip
 PRETRAIN = {**COMMON, "architecture": SMALL, "side": 32, "label_smoothing": 0.1, "crop_scale": [0.5, 1.0]}

@@ -23,7 +23,7 @@ from training.loop import train
 SMALL = "test_resnet.r160_in1k"
 COMMON: dict[str, Any] = {
     "images": 24, "batch": 4, "learning_rate": 0.003, "warmup_share": 0.1, "weight_decay": 0.01, "evaluate_every": 12,
-    "flip": True,
+    "ema_half_life": 8, "flip": True,
 }  # fmt: skip
 FINETUNE = CnnFinetune(**COMMON, rotate=10, shift=0.05)
 PRETRAIN = CorpusPretrain(**COMMON, architecture=SMALL, side=32, label_smoothing=0.1, crop_scale=(0.5, 1.0))
@@ -65,6 +65,21 @@ def test_norms_and_biases_are_not_decayed(data: Path, tmp_path: Path) -> None:
         assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
 
 
+def test_what_is_kept_is_the_average_of_the_weights(data: Path, tmp_path: Path) -> None:
+    """After each step average += (1 - decay)(weights - average), decay = 1 - step^(-2/3), at most 2^(-1/2)."""
+    machine = made.machine()
+    trained, _ = task(data, tmp_path / "work", machine)
+    expected = {name: value.clone() for name, value in trained.model.named_parameters()}
+    for step in range(4):
+        trained.step(trained.read(4 * step), 4 * step)
+        decay = min(1 - max(step, 1) ** (-2 / 3) if step else 0.0, 0.5**0.5)  # 4 images a step, half-life 8
+        for name, value in trained.model.named_parameters():
+            expected[name].lerp_(value.detach(), 1 - decay)
+    trained.evaluate(16)
+    assert all(torch.allclose(trained.best["weights"][name], value, atol=1e-6) for name, value in expected.items())
+    assert not all(torch.equal(value, expected[name]) for name, value in trained.model.named_parameters())
+
+
 def test_cnns_and_heads_are_fitted_on_different_patients(data: Path) -> None:
     images = Images(data / "ct", "windows")
     labelled = read_labelled(data / "split/labels-train.parquet", data / "split/parts.parquet", "train", LABELS)
@@ -89,7 +104,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(data: Path, tmp_pa
         train(broken, run, *machine)
     resumed, run = task(data, tmp_path / "b", machine)
     assert train(resumed, run, *machine) == curves
-    for state in ("model", "best"):
+    for state in ("model", "average", "best"):
         one, other = whole.state()[state], resumed.state()[state]
         one, other = one.get("weights", one), other.get("weights", other)
         assert one and all(torch.equal(one[name], other[name]) for name in one)

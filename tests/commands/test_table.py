@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_table_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_card(tmp_path, "report", data="Data: phantoms.")
-    rows = [variant_row("2-cnn", VARIANTS["2-cnn"], CARD, TEST), floor_row("always-no", TEST)]
+    rows = [variant_row("2-cnn", VARIANTS["2-cnn"], CARD, TEST, "photos → CT"), floor_row("always-no", TEST)]
     write_table(tmp_path / "table1.csv", rows)
     show_table(tmp_path)
     shown = capsys.readouterr().out
     assert shown.index("Data: phantoms.") < shown.index("2-cnn") < shown.index("always-no") < shown.index("report.html")
-    assert "7×7×2048" in shown and "0.0800" in shown and "97.46%" in shown and "n/a" in shown
+    assert "photos → CT" in shown and "7×7×2048" in shown and "0.0800" in shown and "97.46%" in shown and "n/a" in shown
 
 
 def test_no_report_is_said(tmp_path: Path) -> None:

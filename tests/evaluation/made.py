@@ -133,8 +133,10 @@ def make_above(root: Path) -> None:
             logits = (truth * 2.0 - 1) * 0.4 * (number + 1) + rng.normal(size=truth.shape)
             patients = [parts[id_]["patient"] for id_ in table["id"].to_pylist()]
             details[part] = summary(truth, sigmoid(logits), patients, LABELS)
+        write_scores(artifacts / f"evaluation/{name}/scores.parquet", truth, logits, table["id"].to_pylist(), patients)
         (artifacts / f"evaluation/{name}/details.json").write_text(json.dumps(details))
         write_card(artifacts / "evaluation" / name, "evaluation")
+    write_lesions(artifacts / "phantom-masks", artifacts / "split/labels-test.parquet")
     for stage in ("split-ct", "vit-train@2-cnn"):
         record = {
             "stage": stage,
@@ -146,6 +148,32 @@ def make_above(root: Path) -> None:
             "computing": {"torch_device": "cpu", "precision": "bf16", "ranks": 1},
         }
         (artifacts / f"provenance/{stage}.json").write_text(json.dumps(record))
+
+
+def write_scores(path: Path, truth: np.ndarray, logits: np.ndarray, ids: list[str], patients: list[str]) -> None:
+    """scores.parquet with the test part alone."""
+    columns: dict[str, Any] = {"id": ids, "patient": patients, "part": ["test"] * len(ids)}
+    columns |= {label: truth[:, i].astype(np.uint8) for i, label in enumerate(LABELS)}
+    columns |= {f"logit_{label}": logits[:, i].astype(np.float32) for i, label in enumerate(LABELS)}
+    pq.write_table(pa.table(columns), path)
+
+
+def write_lesions(folder: Path, labels: Path) -> None:
+    """artifacts/phantom-masks for the slices of a label file: 30, 130, 230 … mm² in turn; masks are left out."""
+    table = pq.read_table(labels)
+    found = [
+        (id_, name)
+        for name in LABELS[:-1]
+        for id_, one in zip(table["id"].to_pylist(), table[name].to_pylist(), strict=True)
+        if one
+    ]
+    folder.mkdir()
+    columns = {"id": [id_ for id_, _ in found], "hash": [id_ for id_, _ in found], "label": [name for _, name in found]}
+    areas = [30.0 + 100 * (n % 8) for n in range(len(found))]
+    pq.write_table(
+        pa.table({**columns, "labelled": [True] * len(found), "area_mm2": areas}), folder / "lesions.parquet"
+    )
+    write_card(folder, "lesions")
 
 
 def write_curves(folder: Path, training: list[str], validation: list[str]) -> None:

@@ -35,7 +35,7 @@ def test_figure_2_is_written_twice_alike(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == list(VARIANTS) and rows[0]["mean_auc"] == ""
     for name in ("a.png", "b.png"):
-        figure2(tmp_path / name, points, 0.25, "data", 60)
+        figure2(tmp_path / name, points, {"imagenet": "photos", "gan-pretrain": "translated photos"}, 0.25, "data", 60)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

@@ -3,9 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.table import PAPER, cnn_row, data_sentence, floor_row, variant_row, write_table
+from evaluation.table import (
+    PAPER,
+    cnn_row,
+    data_sentence,
+    floor_row,
+    pretrained_on,
+    start_names,
+    variant_row,
+    write_table,
+)
 from settings.errors import BadParameter
-from tests.evaluation.made import VARIANTS
+from tests.evaluation.made import CNNS, VARIANTS
 
 CARD = {"grid": [7, 7], "channels": 2048, "parameters": 308_500_000}
 TEST = {
@@ -15,9 +24,9 @@ TEST = {
 
 
 def test_a_variant_stands_beside_the_papers_row(tmp_path: Path) -> None:
-    row = variant_row("2-cnn", VARIANTS["2-cnn"], CARD, TEST)
+    row = variant_row("2-cnn", VARIANTS["2-cnn"], CARD, TEST, "photos")
     assert (row.input, row.paper_accuracy, row.paper_loss) == ("7×7×2048", 0.9746, 0.07754)
-    other = variant_row("same-file-2", VARIANTS["same-file-2"], CARD, TEST)
+    other = variant_row("same-file-2", VARIANTS["same-file-2"], CARD, TEST, "")
     assert other.paper == "" and other.paper_loss is None
     write_table(tmp_path / "table1.csv", [row, other, floor_row("always-no", TEST)])
     with (tmp_path / "table1.csv").open(newline="", encoding="utf-8") as file:
@@ -28,7 +37,16 @@ def test_a_variant_stands_beside_the_papers_row(tmp_path: Path) -> None:
 
 def test_an_unknown_row_of_the_paper_is_named() -> None:
     with pytest.raises(BadParameter, match=r"variants\.x\.paper.*did you mean '1-CNN-ViT \(GAN\)'"):
-        variant_row("x", {**VARIANTS["vit"], "paper": "1-CNN-ViT GAN"}, CARD, TEST)
+        variant_row("x", {**VARIANTS["vit"], "paper": "1-CNN-ViT GAN"}, CARD, TEST, "")
+
+
+def test_rows_are_named_for_what_their_cnns_saw() -> None:
+    drawn, real = start_names("drawn", imagenet=False), start_names("folder", imagenet=True)
+    three = [CNNS[name] for name in ("imagenet-a", "imagenet-b", "gan")]
+    assert pretrained_on(three, drawn) == "2 × drawn photos → CT, translated drawn photos"
+    assert pretrained_on(three, real) == "2 × ImageNet → CT, translated photos"
+    assert pretrained_on([], real) == ""
+    assert pretrained_on([{"start": {"file": "x"}, "trained_on": "nothing"}], real) == "a weights file"
 
 
 def test_the_papers_rows() -> None:

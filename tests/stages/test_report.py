@@ -19,7 +19,10 @@ INPUTS = [
     *(f"artifacts/{kind}/{name}" for name in VARIANTS for kind in ("evaluation", "vit")),
     *(f"artifacts/cnns/{name}" for name in ("imagenet-b", "imagenet-a")),
     *(f"artifacts/pretrained/{name}" for name in ("photos", "translated")),
-    *(f"artifacts/{name}" for name in ("gan", "audit", "floors", "photos", "translated", f"ct/hu-{HU_SIDE}")),
+    *(
+        f"artifacts/{name}"
+        for name in ("gan", "audit", "floors", "photos", "translated", "phantom-masks", f"ct/hu-{HU_SIDE}")
+    ),
     *(f"artifacts/provenance/{name}.json" for name in ("split-ct", "vit-train@2-cnn")),
     "artifacts/split/parts.parquet",
 ]
@@ -70,6 +73,8 @@ class Page(HTMLParser):
 def test_one_page_without_network_or_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made_report(tmp_path, monkeypatch).out("artifacts/report")
     assert sorted(p.name for p in folder.iterdir()) == [
+        "auc-by-size.csv",
+        "auc-by-size.png",
         "card.json",
         "figure2.csv",
         "figure2.png",
@@ -81,7 +86,7 @@ def test_one_page_without_network_or_scripts(tmp_path: Path, monkeypatch: pytest
     page.feed(text)
     assert not page.open and "script" not in page.tags and "link" not in page.tags
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert len(page.sources) == 9  # figure 2, samples, audit, three sheets, three curves
+    assert len(page.sources) == 10  # figure 2, AUC by size, samples, audit, three sheets, three curves
     assert all(base64.b64decode(s.partition(",")[2])[:4] == b"\x89PNG" for s in page.sources)
     assert not re.search(r"url\(|@import|https?://", text)
 
@@ -98,6 +103,7 @@ def test_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert "Pretraining on translated photos &lt;test&gt;" in text and "Not a medical device" in words
     assert "81 files → 1 rejected (truncated: 1) → 80 slices in 20 series of 20 patients" in words
+    assert "drawn photos → CT, translated drawn photos; 6×6×2048" in words and "By lesion size" in words
     assert "2-CNN-ViT (ImageNet/GAN) 7×7×2048" in words and "97.46 %" in words and "0.07754" in words
     assert "after 1,000 images" in words and "retrieval.interval" in words and "histogram" not in words
     assert "split abababababababab" in words and "0123456789abcdef" in words

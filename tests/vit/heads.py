@@ -20,7 +20,7 @@ from vit.train import HeadTraining, Part
 
 VIT = Vit(dim=12, depth=2, heads=3, mlp_ratio=2, dropout=0.1, drop_path=0.1, pool="token")
 TRAIN = VitTrain(
-    images=24, batch=4, learning_rate=0.003, warmup_share=0.1, weight_decay=0.05, evaluate_every=12,
+    images=24, batch=4, learning_rate=0.003, warmup_share=0.1, weight_decay=0.05, ema_half_life=8, evaluate_every=12,
     flip=True, rotate=10, shift=0.05,
 )  # fmt: skip
 
