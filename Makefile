@@ -3,12 +3,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test check requirements help
+.PHONY: demo test check fuzz requirements help
 
 help:
 	@echo "make demo          environment, every stage on embedded data, Table 1 and the report (about 10 minutes)"
 	@echo "make test          environment, tests"
 	@echo "make check         environment, ruff, mypy, import-linter"
+	@echo "make fuzz          200,000 damaged DICOM files against the reader (about 6 minutes); FIRST=N for others"
 	@echo "make requirements  compile requirements*.txt from pyproject.toml"
 
 # The stamp is the file that pip writes last: an interrupted installation is started again.
@@ -32,6 +33,12 @@ check: .venv/.installed
 	ruff format --check .
 	mypy
 	lint-imports
+
+FIRST ?= 1000000
+fuzz: .venv/.installed
+	@mkdir -p work
+	python tests/ct/fuzz.py $(FIRST) 200000 > work/fuzz.txt || { tail -n 1 work/fuzz.txt; exit 1; }
+	@tail -n 1 work/fuzz.txt
 
 requirements:
 	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv; }

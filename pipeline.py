@@ -108,6 +108,16 @@ def inspect(path: Path) -> None:
 
 
 @main.command()
+@click.argument("slice_id", metavar="ID")
+@click.option("--out", type=click.Path(path_type=Path), help="The PNG to write; default: ID.png in this folder.")
+def show(slice_id: str, out: Path | None) -> None:
+    """Write one CT slice as PNG: its three windows side by side, its labels below."""
+    from commands.show import show as write_picture
+
+    write_picture(slice_id, out)
+
+
+@main.command()
 def table() -> None:
     """Print Table 1 of the last report and the path of its page."""
     from commands.table import show_table

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from commands.inspect_ct import inspect_slices
 from corpus.card import read_card
 from corpus.contact_sheet import contact_sheet
 from corpus.shards import Shards
@@ -45,6 +46,8 @@ def _show_folder(path: Path) -> None:
         _show_table(path / "index.parquet")
     if list(path.glob("images-*.npy")):
         _show_images(path)
+    if "header_kinds" in card:
+        inspect_slices(path, _picture(path), console)
 
 
 def _show_images(path: Path) -> None:
@@ -53,10 +56,17 @@ def _show_images(path: Path) -> None:
     pixels = shards.read(rows)
     console.print(f"{len(shards)} images {shards.row_shape} {shards.dtype}; of {len(rows)} spread over them: "
                   f"min {pixels.min()}, mean {pixels.mean():.1f}, max {pixels.max()}")  # fmt: skip
-    target = work_root() / "inspect" / f"{'-'.join(path.resolve().parts[-2:])}.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = _picture(path)
+    target = target.with_name(f"{target.name}.png")
     contact_sheet(pixels, columns=12, cell=96).save(target)
     console.print(f"contact sheet: {target}")
+
+
+def _picture(path: Path) -> Path:
+    """Where pictures of an artifact go, without their suffix: never into it."""
+    target = work_root() / "inspect" / "-".join(path.resolve().parts[-2:])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def _show_table(path: Path) -> None:

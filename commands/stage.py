@@ -61,7 +61,9 @@ def _prepare(name: str, declaration: dict[str, Any], adopt: str | None) -> run.P
 
 def _run_as_users_rank(name: str, adopt: str | None) -> None:
     """Under the user's own `accelerate launch pipeline.py stage X`: rank 0 prepares and records, all work."""
-    launch = f"{os.environ.get('MASTER_ADDR')}-{os.environ.get('MASTER_PORT')}-{os.getppid()}"
+    launch = f"{os.environ.get('MASTER_ADDR')}-{os.environ.get('MASTER_PORT')}"
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
+        launch += f"-{os.getppid()}"  # on one machine all ranks have one launcher
     meeting = work_root() / name / f"prepared-{launch}.json"
     if os.environ["RANK"] == "0":
         declaration = declared(name)

@@ -4,7 +4,7 @@ Kinds: "windows" (three CT windows), "hu" (one channel, linear over the card's `
 """
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,22 +81,32 @@ class Images:
 
 
 def finish_images(
-    folder: Path, kind: str, index: pa.Table, rejects: list[Reject], captions: list[str] | None = None, **content: Any
+    folder: Path,
+    kind: str,
+    index: pa.Table,
+    rejects: list[Reject],
+    captions: Sequence[str] | Mapping[int, str] | None = None,
+    **content: Any,
 ) -> None:
     """Write index, rejects, contact sheet and card beside shards that are already in `folder`.
 
-    `captions`: one for each image of the index; the contact sheet shows up to 64 images spread evenly over it.
+    `captions`: by row of the index; needed for the rows that the contact sheet shows (`shown_rows`).
     `content` goes on the card beside `kind`, `count`, `rejected`, `side`, `channels`.
     """
     pq.write_table(index, folder / "index.parquet")
     write_rejects(folder / "rejects.csv", rejects)
     shards = Shards(folder)
-    rows = np.unique(np.linspace(0, len(shards) - 1, min(64, len(shards))).astype(np.int64))
+    rows = shown_rows(len(shards))
     sheet = contact_sheet(shards.read(rows), [captions[r] for r in rows] if captions else None)
     sheet.save(folder / "contact.png")
     height, width, channels = shards.row_shape
     assert height == width, "corpora are square"
     write_card(folder, kind, count=len(shards), rejected=len(rejects), side=height, channels=channels, **content)
+
+
+def shown_rows(count: int) -> list[int]:
+    """Rows of a corpus of `count` images that its contact sheet shows: up to 64, spread evenly."""
+    return [int(row) for row in np.unique(np.linspace(0, count - 1, min(64, count)).astype(np.int64))]
 
 
 def write_rejects(path: Path, rejects: list[Reject]) -> None:

@@ -10,6 +10,9 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+from pyarrow.csv import ConvertOptions, read_csv
+
 from settings.errors import BadInput
 
 
@@ -63,6 +66,20 @@ def write_manifest(root: Path, manifest: Path, memory: Path) -> int:
     return len(rows)
 
 
+def manifest_table(manifest: Path) -> pa.Table:
+    """What a manifest lists: id (string), size (int64), sha256 (string); BadInput if it is none."""
+    if not manifest.exists():
+        raise BadInput(f"{manifest}: missing; run `python pipeline.py manifest`, then `dvc add {manifest}`")
+    types = pa.schema([("id", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
+    try:
+        table = read_csv(manifest, convert_options=ConvertOptions(column_types=types))
+    except pa.ArrowInvalid as error:
+        raise BadInput(f"{manifest}: is no manifest ({error}); run `python pipeline.py manifest`") from None
+    if tuple(table.column_names) != Entry._fields:
+        raise BadInput(f"{manifest}: is no manifest (columns {table.column_names}); run `python pipeline.py manifest`")
+    return table
+
+
 def listed_files(root: Path, manifest: Path) -> list[tuple[Path, Entry]]:
     """The manifest's files below `root`, in order of their names, each with its entry.
 
@@ -104,12 +121,5 @@ def _files(root: Path) -> list[Path]:
 
 
 def _read(manifest: Path) -> dict[str, Entry]:
-    if not manifest.exists():
-        raise BadInput(f"{manifest}: missing; run `python pipeline.py manifest`, then `dvc add {manifest}`")
-    with manifest.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != Entry._fields:
-            raise BadInput(
-                f"{manifest}: is no manifest (columns {reader.fieldnames}); run `python pipeline.py manifest`"
-            )
-        return {row["id"]: Entry(row["id"], int(row["size"]), row["sha256"]) for row in reader}
+    columns = (column.to_pylist() for column in manifest_table(manifest).columns)
+    return {id_: Entry(id_, size, sha256) for id_, size, sha256 in zip(*columns, strict=True)}

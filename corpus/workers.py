@@ -1,28 +1,38 @@
-"""Tasks shared out to processes, with progress."""
+"""Tasks shared out to processes and threads, with progress; as many processes as the memory carries."""
 
 import multiprocessing
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing.connection import wait
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
 
 from settings.errors import WrongEnvironment
 
-Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+CGROUP = Path("/sys/fs/cgroup")
 
 
 @contextmanager
 def pool(workers: int, preload: Sequence[str] = (), start: Callable[[], None] | None = None) -> Iterator[Run]:
     """A function that runs tasks in processes and yields their results as they come; in this process for one worker.
 
-    Workers do not fork from this process, which may have threads. They end when it dies, also by `kill -9`. `preload`:
-    heavy modules that all workers use, imported once; `start`: called in each worker first.
+    Tasks are taken from their iterable as workers become free, so that a million of them need no memory. Workers do not
+    fork from this process, which may have threads. They end when it dies, also by `kill -9`. `preload`: heavy modules
+    that all workers use, imported once; `start`: called in each worker first.
     """
     if workers == 1:
         yield lambda function, tasks: map(function, tasks)
@@ -32,17 +42,22 @@ def pool(workers: int, preload: Sequence[str] = (), start: Callable[[], None] | 
         context.set_forkserver_preload(list(preload))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(start,)) as executor:
 
-        def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
-            futures: list[Future[Any]] = [executor.submit(function, task) for task in tasks]
+        def run(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+            waiting = iter(tasks)
+            running: set[Future[Any]] = set()
             try:
-                for future in as_completed(futures):
-                    yield future.result()
+                running |= {executor.submit(function, task) for task in islice(waiting, 2 * workers)}
+                while running:
+                    done, running = wait_for(running, return_when=FIRST_COMPLETED)
+                    running |= {executor.submit(function, task) for task in islice(waiting, len(done))}
+                    for future in done:
+                        yield future.result()
             except BrokenProcessPool:
                 raise WrongEnvironment(
                     f"one of {workers} workers was killed, probably for want of memory; lower `workers` in local.yaml"
                 ) from None
             finally:
-                for future in futures:
+                for future in running:
                     future.cancel()
 
         yield run
@@ -54,6 +69,48 @@ def _start_worker(start: Callable[[], None] | None) -> None:
     parent = multiprocessing.parent_process()
     if parent:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int = 4) -> Iterator[Result]:
+    """`function` of each item, in order; threads are at most `2 * threads` items ahead of what was taken.
+
+    For functions that wait for a disk. The error of an item is raised when its turn comes.
+    """
+    with ThreadPoolExecutor(threads) as executor:
+        waiting = iter(items)
+        running = deque(executor.submit(function, item) for item in islice(waiting, 2 * threads))
+        try:
+            while running:
+                first = running.popleft()
+                result = first.result()
+                running.extend(executor.submit(function, item) for item in islice(waiting, 1))
+                yield result
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def fitting(workers: int, bytes_each: int) -> int:
+    """At most `workers`, and so many that `bytes_each` of every one fit into the free memory, 1 at least; says so."""
+    free = free_memory()
+    fit = max(1, free // bytes_each)
+    if fit < workers:
+        print(
+            f"{fit} of {workers} workers: each needs {bytes_each / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free"
+        )
+    return min(workers, fit)
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, or of the container (cgroup v2) where that is less."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+        used = int((CGROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+    except FileNotFoundError:
+        return free
+    return free if limit == "max" else min(free, int(limit) - used + int(stat.get("inactive_file", 0)))
 
 
 class Progress:

@@ -1,69 +1,138 @@
-"""RSNA's label CSV in its long form, six rows a slice (`ID_<slice>_<subtype>,<0|1>`) → one row a slice."""
+"""RSNA's label CSV in its long form, six rows a slice (`ID_<slice>_<subtype>,<0|1>`) → one row a slice.
 
+What is odd in it is no error but a finding: a row of a table with the rule that it breaks, the slice, and a detail.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from corpus.manifest import short_hash
 from settings.errors import BadInput
 
 LABELS = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
 COLUMNS = ["ID", "Label"]
+FINDINGS = pa.schema([("rule", pa.string()), ("id", pa.string()), ("detail", pa.string())])
 
 
-def read_labels(content: bytes, hashed: bool) -> tuple[pa.Table, dict[str, int]]:
+def read_labels(content: bytes, hashed: bool) -> tuple[pa.Table, pa.Table]:
     """The labelled slices of a long CSV, and what was odd in it.
 
-    The table has `id` (string; the hash of the slice's ID if `hashed`) and the six LABELS (uint8, 0 or 1), in order of
-    id whatever the order of the rows. A slice is labelled only if it has all six subtypes and none of them twice with
-    different values. Counted: rows, slices, labelled, duplicate_rows (repeat an equal row; dropped), conflicting_slices
-    and incomplete_slices (left unlabelled), any_differs (`any` is not the maximum of the five; kept as it is).
-    Raises BadInput for another header, a subtype that is not known, a label that is not 0 or 1.
+    The labels have `id` (string; the hash of the slice's ID if `hashed`) and the six LABELS (uint8, 0 or 1), in order
+    of id whatever the order of the rows. A slice is labelled only if it has all six subtypes and none of them twice
+    with different values. The findings (FINDINGS, in order of rule and id; a rule of `ct.parameters.Rule`):
+    duplicate-row (equal rows; one counts), conflicting-rows and missing-subtype (an empty label is none; the slice is
+    left unlabelled), unknown-subtype (the row is ignored), any-differs (`any` is not the maximum of the five; kept as
+    it is). Raises BadInput for another header, an ID that is not of this form, a label that is not 0 or 1.
     """
     table = _parse(content)
     if not table.num_rows:
         raise BadInput("label CSV: has a header but no row; check local.yaml: raw.labels")
     stems, subtypes = _cut(table.column("ID").combine_chunks())
     names = subtypes.dictionary.to_pylist()
-    if unknown := [name for name in names if name not in LABELS]:
-        raise BadInput(f"label CSV: unknown subtype '{unknown[0][:32]}'; known: {', '.join(LABELS)}")
-    column = np.array([LABELS.index(name) for name in names])[subtypes.indices.to_numpy()]
+    number = np.array([LABELS.index(name) if name in LABELS else -1 for name in names])[subtypes.indices.to_numpy()]
     values = table.column("Label").to_numpy()
     given = ~np.isnan(values)
-    if not np.isin(values[given], (0, 1)).all():
-        raise BadInput(
-            f"label CSV: a label is {values[given][~np.isin(values[given], (0, 1))][0]:g}; 0 or 1 is expected"
-        )
+    wrong = given & (values != 0) & (values != 1)
+    if wrong.any():
+        raise BadInput(f"label CSV: a label is {values[wrong][0]:g}; 0 or 1 is expected")
 
     count = len(stems.dictionary)
-    cell = stems.indices.to_numpy().astype(np.int64) * len(LABELS) + column
-    times = np.bincount(cell[given], minlength=count * len(LABELS)).reshape(count, -1)
-    ones = np.bincount(cell[given], values[given], minlength=count * len(LABELS)).reshape(count, -1).astype(np.int64)
+    ids = short_hashes(stems.dictionary) if hashed else stems.dictionary
+    slices = stems.indices.to_numpy()
+    counted = given & (number >= 0)
+    cell = slices[counted].astype(np.int64) * len(LABELS) + number[counted]
+    times = np.bincount(cell, minlength=count * len(LABELS)).reshape(count, -1)
+    ones = np.bincount(cell[values[counted] == 1], minlength=count * len(LABELS)).reshape(count, -1)
     agrees = (ones == 0) | (ones == times)
-    conflicting = ~agrees.all(axis=1)
-    incomplete = (times == 0).any(axis=1) & ~conflicting
-    whole = ~conflicting & ~incomplete
-    label = (ones > 0)[whole].astype(np.uint8)
-    report = {
-        "rows": table.num_rows,
-        "slices": count,
-        "labelled": int(whole.sum()),
-        "duplicate_rows": int((times - 1).clip(0)[agrees].sum()),
-        "conflicting_slices": int(conflicting.sum()),
-        "incomplete_slices": int(incomplete.sum()),
-        "any_differs": int((label[:, -1] != label[:, :-1].max(axis=1)).sum()) if len(label) else 0,
-    }
-    ids = stems.dictionary.filter(pa.array(whole))
-    if hashed:
-        ids = pa.array([short_hash(id_) for id_ in ids.to_pylist()], pa.string())
-    sorted_rows = pc.sort_indices(ids).to_numpy()
-    columns: dict[str, Any] = {"id": ids.take(pa.array(sorted_rows))}
-    for number, name in enumerate(LABELS):
-        columns[name] = pa.array(label[sorted_rows, number])
-    return pa.table(columns), report
+    whole = agrees.all(axis=1) & times.all(axis=1)
+    positive = ones > 0
+
+    odd = [*_odd_slices(times, positive, agrees)]
+    unknown = np.flatnonzero(number < 0)
+    odd += [("unknown-subtype", slices[row], _unknown(names[subtypes.indices[row].as_py()])) for row in unknown]
+    kept = ids.filter(pa.array(whole))
+    by_id = pc.sort_indices(kept).to_numpy()
+    label = positive[whole][by_id].astype(np.uint8)
+    columns: dict[str, Any] = {"id": kept.take(pa.array(by_id))}
+    columns |= {name: pa.array(label[:, place]) for place, name in enumerate(LABELS)}
+    return pa.table(columns), find(ids, odd)
+
+
+def find(ids: pa.Array, odd: Iterable[tuple[str, int, str]]) -> pa.Table:
+    """Findings (FINDINGS) in order of rule and id, of rules, rows of `ids`, and details."""
+    found = list(odd)
+    rules, rows, details = zip(*found, strict=True) if found else ((), (), ())
+    columns = [pa.array(rules, pa.string()), ids.take(pa.array(rows, pa.int64())), pa.array(details, pa.string())]
+    return sort_findings([pa.table(columns, schema=FINDINGS)])
+
+
+def sort_findings(tables: Iterable[pa.Table]) -> pa.Table:
+    """Several tables of findings as one, in order of rule, id and detail."""
+    return pa.concat_tables(tables).sort_by([(name, "ascending") for name in FINDINGS.names])
+
+
+def find_unmatched(ids: pa.ChunkedArray, labelled: pa.ChunkedArray) -> pa.Table:
+    """Findings for slices of the corpus (`ids`) without labels, and labels (`labelled`) without a slice.
+
+    A label without a slice is what a subset of the files has, or one that was refused; a slice without labels is what
+    the competition's test part has.
+    """
+    tables = []
+    for rule, some, others in (("label-without-slice", labelled, ids), ("slice-without-label", ids, labelled)):
+        alone = some.filter(pc.invert(pc.is_in(some, value_set=others))).combine_chunks()
+        columns = [
+            pa.array([rule]).take(pa.array(np.zeros(len(alone), np.int64))),
+            alone,
+            pa.nulls(len(alone), pa.string()),
+        ]
+        tables.append(pa.table(columns, schema=FINDINGS))
+    return sort_findings(tables)
+
+
+def short_hashes(ids: pa.Array) -> pa.Array:
+    """`corpus.manifest.short_hash` of each, an array of strings."""
+    digests = b"".join([hashlib.sha256(id_.encode()).digest()[:8] for id_ in ids.to_pylist()])
+    ends = np.arange(len(ids) + 1, dtype=np.int32) * 16
+    return pa.StringArray.from_buffers(len(ids), pa.py_buffer(ends), pa.py_buffer(digests.hex().encode()))
+
+
+def _odd_slices(
+    times: npt.NDArray[np.int64], positive: npt.NDArray[np.bool_], agrees: npt.NDArray[np.bool_]
+) -> Iterator[tuple[str, int, str]]:
+    """Rules, rows and details, of slices × LABELS: how often each is given, whether as 1, and always as the same."""
+    for row, number in np.argwhere(agrees & (times > 1)).tolist():
+        yield "duplicate-row", row, f"{LABELS[number]}: {times[row, number]} equal rows"
+    for row, number in np.argwhere(~agrees).tolist():
+        yield "conflicting-rows", row, f"{LABELS[number]}: 0 and 1"
+    lacking = times == 0
+    for row in np.flatnonzero(lacking.any(axis=1)).tolist():
+        yield "missing-subtype", row, f"without {_names(tuple(lacking[row].tolist()))}"
+    some, stated = positive[:, :-1].any(axis=1), positive[:, -1]
+    for row in np.flatnonzero(agrees.all(axis=1) & ~lacking.any(axis=1) & (some != stated)).tolist():
+        yield (
+            "any-differs",
+            row,
+            "any is 1, the five are 0" if stated[row] else f"any is 0, 1 is {_names(tuple(positive[row].tolist()))}",
+        )
+
+
+@cache
+def _names(chosen: tuple[bool, ...]) -> str:
+    return ", ".join(name for name, here in zip(LABELS, chosen, strict=True) if here)
+
+
+def _unknown(word: str) -> str:
+    """A word is repeated only where it is a mistyped subtype: what follows the last `_` of an ID may be anything."""
+    near = difflib.get_close_matches(word, LABELS, n=1, cutoff=0.8)
+    return f"'{word}', perhaps {near[0]}" if near else "unlike any subtype"
 
 
 def _parse(content: bytes) -> pa.Table:

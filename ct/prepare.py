@@ -1,14 +1,18 @@
 """DICOM files → image corpora: three windows at each side asked for, and the one-channel form, by one decode.
 
-First every header is read, which settles the order of the slices; then one task a shard decodes, windows and resizes.
-A shard that is done lies in the work folder with a record, so that a run that was killed redoes unfinished ones only.
+First every header is read (`ct.scan`), which settles the order of the slices; then one task a shard decodes, windows
+and resizes. A shard that is done lies in the work folder with a record, so that a run that was killed redoes
+unfinished ones only, and several processes or machines share the shards out by no other means than that folder.
 """
 
 import csv
+import hashlib
 import json
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,253 +20,250 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from corpus.images import Reject, finish_images
-from corpus.manifest import Entry, listed_files, read_verified, short_hash
-from corpus.shards import link, rows_per_shard, shard_path, shard_ranges, write_shard
-from corpus.windows import Windows, apply_window, hu_range, quantise
-from corpus.workers import Progress, Run, pool
-from ct.dicom import Encoding, Header, Refused, Slice, hu_table, read_header, read_slice
-from ct.series import Placed, order, places
-from settings.errors import BadInput
+from corpus.images import Reject, finish_images, shown_rows
+from corpus.manifest import read_verified
+from corpus.shards import SHARD_BYTES, link, rows_per_shard, shard_path, shard_ranges, write_shard
+from corpus.sharing import Share, wait_for_files
+from corpus.windows import hu_range
+from corpus.workers import Progress, ahead, fitting, pool
+from ct.convert import FILTER, Forms, convert
+from ct.dicom import Refused, read_slice
+from ct.raw_files import RawFile, RawFiles, chosen
+from ct.scan import find_oddities, scan
+from ct.series import SeriesFinding, places
+from settings.errors import BadInput, BadParameter
 from settings.places import require_space
 
 SHARDS_AT_LEAST = 8  # so that a small corpus keeps several workers busy; not from their number: shards are content
-HEADERS_A_TASK = 500
-
-
-class RawFile(NamedTuple):
-    """A file to read: hash that stands for its name, where it is, what the manifest says of it (None: no manifest)."""
-
-    id: str
-    path: Path
-    entry: Entry | None
-
-
-class Forms(NamedTuple):
-    """What is made of each slice."""
-
-    windows: Windows
-    sides: tuple[int, ...]  # three windows, pixels
-    hu_side: int  # one channel, pixels
+WORKER_BYTES = 400 * 2**20  # of a worker besides its shard: the libraries, files read ahead
+TILTED = 1.0  # degrees; what is less is how heads lie, not the gantry
+SERIES_COLUMNS = ("series", "slices", "spacing_mm", "tilt_deg", "duplicate_positions", "missing", "orientations")
 
 
 class _Shard(NamedTuple):
-    """One task: which files become which shard, and where it goes."""
+    """One task: which frames of which files become which shard, and where it goes."""
 
     number: int
-    rows: tuple[int, int]  # of the slices in order
+    start: int  # row of the first slice, in order
+    frames: list[int]
     files: list[RawFile]
     forms: Forms
+    rows: int  # of every shard but the last
     work: Path
 
 
-def find_files(root: Path, manifest: Path | None) -> list[RawFile]:
-    """The files below `root` that the manifest lists or, without one, every `*.dcm`, in order of their names."""
-    if manifest:
-        return [RawFile(entry.id, path, entry) for path, entry in listed_files(root, manifest)]
-    files = [RawFile(short_hash(p.relative_to(root).as_posix()), p, None) for p in sorted(root.rglob("*.dcm"))]
-    if not files:
-        raise BadInput(f"{root}: holds no .dcm file; rerun the stage that writes it")
-    return files
-
-
 def prepare(
-    files: Sequence[RawFile],
+    files: RawFiles,
     forms: Forms,
     hashed: bool,
+    rejects_at_most: float,
     work: Path,
     images: Mapping[int, Path],
     hu: Path,
     workers: int = 1,
     shard_rows: int | None = None,
-) -> dict[str, Any]:
+    share: Share = Share(),  # noqa: B008 (a tuple)
+) -> dict[str, Any] | None:
     """Write the corpora of kind "windows" into `images[side]` and of kind "hu" into `hu` (empty folders).
 
     All have the same rows in the same order (patient, series, position along the slice normal) and the same index:
-    id, patient, series, position (float32, mm), place (float32, 0 … 1). `hashed`: see `ct.series.order`. `work` must be
-    of these files and forms alone; what it holds of an earlier run is used. Returns what happened: counts of files,
-    slices, patients, series, repaired slices, rejects by rule. Raises BadInput when no slice is left.
+    id, patient, series, position (float32, mm), place (float32, 0 … 1), pixels (`ct.convert.content_hash`); and the
+    same series.csv: geometry of each series by the slices that are left. `hashed`: see `ct.scan.scan`. `work` must be
+    of these files and forms alone; what it holds of an earlier run is used.
+
+    Returns what happened: counts of files, slices, patients, series, header kinds, warnings, odd series, repaired
+    slices, rejects by rule. Under a `share`, which must be of one `work`, rank 0 writes and returns this once the
+    others made their shards; they return None. Raises BadInput when no slice is left, or more than the share
+    `rejects_at_most` of the files gave none or not all of theirs; `work` is kept.
     """
     work.mkdir(parents=True, exist_ok=True)
-    low, high = hu_range(forms.windows)
-    row_bytes = max(3 * max(forms.sides) ** 2, forms.hu_side**2)
-    all_bytes = sum(3 * side**2 for side in forms.sides) + forms.hu_side**2
+    _check_work(work / "made-of.json", files, forms, hashed, share)
+    corpora = forms.corpora()
+    row_bytes = [side**2 * channels for _, side, channels in corpora]
+    most = min(SHARD_BYTES // max(row_bytes), -(-len(files) // SHARDS_AT_LEAST))
+    workers = fitting(workers, WORKER_BYTES + most * sum(row_bytes))
     with pool(workers, preload=["torch", "pydicom"], start=_one_thread) as run:
-        ordered, rejects = _order(files, hashed, work, run)
-        size = shard_rows or rows_per_shard(row_bytes, len(ordered), SHARDS_AT_LEAST)
-        shards = [
-            _Shard(number, (start, stop), [files[slice_.file] for slice_ in ordered[start:stop]], forms, work)
-            for number, (start, stop) in enumerate(shard_ranges(len(ordered), size))
-        ]
-        waiting = [shard for shard in shards if not _record_path(shard).exists()]
-        require_space(work, all_bytes * sum(len(shard.files) for shard in waiting))
-        progress = Progress("prepare-ct", "slices", sum(len(shard.files) for shard in waiting))
-        for done in run(_make_shard, waiting):
+        ordered, rejects = scan(files, hashed, work, run, share)
+        _check_rejects(rejects, len(files), rejects_at_most, work)
+        size = shard_rows or rows_per_shard(max(row_bytes), ordered.num_rows, SHARDS_AT_LEAST)
+        ranges = shard_ranges(ordered.num_rows, size)
+        records = [work / f"shard-{number:05d}.json" for number in range(len(ranges))]
+        waiting = [number for number in share.mine(range(len(ranges))) if not records[number].exists()]
+        slices = sum(ranges[number][1] - ranges[number][0] for number in waiting)
+        require_space(work, slices * sum(row_bytes))
+        progress = Progress("prepare-ct", "slices", slices)
+        for done in run(_make_shard, _tasks(files, ordered, forms, waiting, size, work)):
             progress.add(done)
-    kept: list[Placed] = []
-    whole = []
-    repaired = 0
-    for shard in shards:
-        record = json.loads(_record_path(shard).read_text())
-        kept += [ordered[row] for row in record["rows"]]
+    if share.rank:
+        return None
+    wait_for_files(records, share, "prepare-ct: shards")
+    rows, pixels, whole, repaired = [], [], [], 0
+    for number, path in enumerate(records):
+        record = json.loads(path.read_text())
+        rows.append(np.array(record["rows"], np.int64))
+        pixels.append(pa.array(record["pixels"], pa.string()))
         rejects += [Reject(*reject) for reject in record["rejects"]]
         repaired += record["repaired"]
         if record["rows"]:
-            whole.append(shard.number)
-    by_rule = dict(sorted(Counter(reject.rule for reject in rejects).items()))
-    if not kept:
-        raise BadInput(f"none of {len(files)} files gave a slice ({_words(by_rule)}); check what the raw root holds")
+            whole.append(number)
+    rejects = sorted(set(rejects))  # frames of one file are refused for one reason
+    _check_rejects(rejects, len(files), rejects_at_most, work)
+    kept = ordered.take(pa.array(np.concatenate(rows) if rows else np.empty(0, np.int64)))
+    if not kept.num_rows:
+        raise BadInput(f"none of {len(files)} files gave a slice ({_words(rejects)}); check what the raw root holds")
+    odd = find_oddities(kept)
+    counts = {**_counts(kept), "odd_series": _odd(odd), "repaired": repaired, "rejected_by": _by_rule(rejects)}
     index = pa.table(
         {
-            "id": pa.array([slice_.id for slice_ in kept], pa.string()),
-            "patient": pa.array([slice_.patient for slice_ in kept], pa.string()),
-            "series": pa.array([slice_.series for slice_ in kept], pa.string()),
-            "position": pa.array([slice_.position for slice_ in kept], pa.float32()),
-            "place": pa.array(places([slice_.series for slice_ in kept]), pa.float32()),
+            **{name: kept[name].cast(pa.string()) for name in ("id", "patient", "series")},
+            "position": kept["position"].cast(pa.float32()),
+            "place": pa.array(places(kept["series"].combine_chunks().dictionary_encode().indices.to_pylist())),
+            "pixels": pa.chunked_array(pixels),
         }
     )
-    counts = {
-        "patients": len({slice_.patient for slice_ in kept}),
-        "series": len({slice_.series for slice_ in kept}),
-        "repaired": repaired,
-        "rejected_by": by_rule,
-    }
-    captions = [f"{slice_.patient} {slice_.position:.0f}" for slice_ in kept]
-    windows = [list(window) for window in forms.windows]
-    for kind, side, folder in [*(("windows", side, images[side]) for side in forms.sides), ("hu", forms.hu_side, hu)]:
-        for number, old in enumerate(whole):
-            link(shard_path(_form_folder(work, kind, side), old), shard_path(folder, number))
-        content = {"windows": windows, **({"hu_range": [low, high]} if kind == "hu" else {}), **counts}
-        finish_images(folder, kind, index, rejects, captions, **content)
-    return {"files": len(files), "slices": len(kept), **counts}
+    shown = shown_rows(kept.num_rows)
+    rows_shown = zip(shown, kept.take(shown).to_pylist(), strict=True)
+    captions = {number: f"{row['patient']} {row['position']:.0f}" for number, row in rows_shown}
+    content = {"windows": [list(window) for window in forms.windows], "resize": FILTER, **counts}
+    for kind, side, _ in corpora:
+        folder = hu if kind == "hu" else images[side]
+        for new, old in enumerate(whole):
+            link(shard_path(_form_folder(work, kind, side), old), shard_path(folder, new))
+        _write_series(folder / "series.csv", odd)
+        extra = {"hu_range": list(hu_range(forms.windows))} if kind == "hu" else {}
+        finish_images(folder, kind, index, rejects, captions, **extra, **content)
+    return {"files": len(files), "slices": kept.num_rows, **counts}
 
 
-def convert(slice_: Slice, forms: Forms) -> dict[int, npt.NDArray[np.uint8]]:
-    """A slice at each side (the HU side too): side × side × 4, uint8: the three windows, then HU over their range.
-
-    Windowed by table first, resized after: a resize of Hounsfield units would let bone bleed into the brain window. The
-    filter is always torch's antialiased bilinear (a triangle as wide as the reduction), in 8-bit arithmetic.
-    """
-    import torch
-    from torch.nn.functional import interpolate
-
-    # `clip` is the fastest mode; a 16-bit pattern is never outside of the table.
-    packed = _table(slice_.encoding, forms.windows).take(slice_.stored, mode="clip")
-    side = packed.shape[0]
-    # The memory is channels-last, which is what torch's 8-bit path is fast at.
-    whole = torch.from_numpy(packed.view(np.uint8).reshape(1, side, side, 4)).permute(0, 3, 1, 2)
-    return {
-        wanted: interpolate(whole, (wanted, wanted), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
-        for wanted in {*forms.sides, forms.hu_side}
-    }
-
-
-@lru_cache(maxsize=64)
-def _table(encoding: Encoding, windows: Windows) -> npt.NDArray[np.uint32]:
-    """Stored pattern → four uint8 in one word: one look-up a pixel in place of four."""
-    hu = hu_table(encoding).astype(np.float64)
-    channels = [(apply_window(hu, window) * 255 + 0.5).astype(np.uint8) for window in windows]
-    channels.append(quantise(hu, *hu_range(windows)))
-    return np.ascontiguousarray(np.stack(channels, axis=1)).view(np.uint32)[:, 0]
-
-
-def _order(files: Sequence[RawFile], hashed: bool, work: Path, run: Run) -> tuple[list[Placed], list[Reject]]:
-    """The slices in order and the files refused by their headers; kept in `work/order.csv` and `work/refused.csv`."""
-    order_csv, refused_csv = work / "order.csv", work / "refused.csv"
-    if not order_csv.exists():
-        headers: list[Header | None] = [None] * len(files)
-        rejects = []
-        progress = Progress("prepare-ct", "headers", len(files))
-        tasks = [(start, files[start : start + HEADERS_A_TASK]) for start in range(0, len(files), HEADERS_A_TASK)]
-        for start, found in run(_read_headers, tasks):
-            for file, header in enumerate(found, start):
-                if isinstance(header, Reject):
-                    rejects.append(header)
-                else:
-                    headers[file] = header
-            progress.add(len(found))
-        ordered, duplicates = order(headers, hashed)
-        rejects += [
-            Reject(files[file].id, "duplicate", "its SOPInstanceUID was already read from another file")
-            for file in duplicates
-        ]
-        _write_csv(refused_csv, rejects)
-        _write_csv(order_csv, ordered)  # last: it says that both are whole
-    with order_csv.open(newline="", encoding="utf-8") as lines:
-        kept = [Placed(int(row[0]), row[1], row[2], row[3], float(row[4])) for row in csv.reader(lines)]
-    with refused_csv.open(newline="", encoding="utf-8") as lines:
-        return kept, [Reject(*row) for row in csv.reader(lines)]
-
-
-def _read_headers(task: tuple[int, Sequence[RawFile]]) -> tuple[int, list[Header | Reject]]:
-    start, files = task
-    found: list[Header | Reject] = []
-    for file in files:
-        try:
-            found.append(read_header(file.path))
-        except Refused as refused:
-            found.append(Reject(file.id, refused.rule, refused.reason))
-        except OSError as error:
-            found.append(Reject(file.id, "unreadable", error.strerror or type(error).__name__))
-    return start, found
+def _tasks(
+    files: RawFiles, ordered: pa.Table, forms: Forms, numbers: Sequence[int], size: int, work: Path
+) -> Iterator[_Shard]:
+    for number in numbers:
+        rows = ordered.select(["file", "frame"]).slice(number * size, size)
+        yield _Shard(number, number * size, rows["frame"].to_pylist(), chosen(files, rows["file"]), forms, size, work)
 
 
 def _make_shard(shard: _Shard) -> int:
-    """Decode and write one shard in every form; returns how many files it took."""
-    start, stop = shard.rows
-    pixels = {
-        (kind, side): np.empty((stop - start, side, side, channels), np.uint8)
-        for kind, side, channels in [
-            *(("windows", side, 3) for side in shard.forms.sides),
-            ("hu", shard.forms.hu_side, 1),
-        ]
-    }
+    """Decode and write one shard in every form; returns how many slices it was to take."""
+    pixels = _buffers(shard.rows, shard.forms)
     rows: list[int] = []
+    hashes: list[str] = []
     rejects: list[Reject] = []
     repaired = 0
-    for row, file in enumerate(shard.files, start):
-        try:
-            slice_ = read_slice(read_verified(file.path, file.entry))
-        except Refused as refused:
-            rejects.append(Reject(file.id, refused.rule, refused.reason))
-            continue
-        except OSError as error:
-            rejects.append(Reject(file.id, "unreadable", error.strerror or type(error).__name__))
-            continue
-        converted = convert(slice_, shard.forms)
-        for (kind, side), array in pixels.items():
-            array[len(rows)] = converted[side][..., :3] if kind == "windows" else converted[side][..., 3:]
-        rows.append(row)
-        repaired += slice_.encoding.wrapped
+    places = [list(group) for _, group in groupby(range(len(shard.files)), key=lambda row: shard.files[row].path)]
+    for group, content in zip(places, ahead(_read, (shard.files[group[0]] for group in places)), strict=True):
+        for row in group:
+            file = shard.files[row]
+            if isinstance(content, Reject):
+                rejects.append(content)
+                continue
+            try:
+                slice_ = read_slice(content, shard.frames[row])
+                converted = convert(slice_, shard.forms)
+            except Refused as refused:
+                rejects.append(Reject(file.id, refused.rule, refused.reason))
+                continue
+            for (kind, side), array in pixels.items():
+                image = converted.images[side]
+                array[len(rows)] = image[..., :3] if kind == "windows" else image[..., 3:]
+            rows.append(shard.start + row)
+            hashes.append(converted.pixels)
+            repaired += slice_.encoding.wrapped
     for (kind, side), array in pixels.items():
         if rows:
             folder = _form_folder(shard.work, kind, side)
             folder.mkdir(exist_ok=True)
             write_shard(folder, shard.number, array[: len(rows)])
-    record = _record_path(shard)
+    record = shard.work / f"shard-{shard.number:05d}.json"
     part = record.with_suffix(".part")
-    part.write_text(json.dumps({"rows": rows, "rejects": rejects, "repaired": repaired}))
+    part.write_text(json.dumps({"rows": rows, "pixels": hashes, "rejects": rejects, "repaired": repaired}))
     part.replace(record)  # last: it says that every form of the shard is whole
     return len(shard.files)
 
 
-def _form_folder(work: Path, kind: str, side: int) -> Path:
-    return work / f"{kind}-{side}"
+def _read(file: RawFile) -> bytes | Reject:
+    try:
+        return read_verified(file.path, file.entry)
+    except OSError as error:
+        return Reject(file.id, "unreadable", error.strerror or type(error).__name__)
 
 
-def _record_path(shard: _Shard) -> Path:
-    return shard.work / f"shard-{shard.number:05d}.json"
+@lru_cache(maxsize=1)
+def _buffers(rows: int, forms: Forms) -> dict[tuple[str, int], npt.NDArray[np.uint8]]:
+    """Room for a shard in every form; the process keeps it for the next one."""
+    return {(kind, side): np.empty((rows, side, side, channels), np.uint8) for kind, side, channels in forms.corpora()}
 
 
-def _write_csv(path: Path, rows: Sequence[tuple[Any, ...]]) -> None:
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+def _counts(kept: pa.Table) -> dict[str, Any]:
+    """Patients, series, and slices by header kind and by warning."""
+    warnings: Counter[str] = Counter()
+    for words, count in _value_counts(kept["warnings"]).items():
+        warnings.update(dict.fromkeys(words.split(), count))
+    return {
+        "patients": len(kept["patient"].unique()),
+        "series": len(kept["series"].unique()),
+        "header_kinds": _value_counts(kept["kind"]),
+        "warnings": dict(sorted(warnings.items())),
+    }
+
+
+def _value_counts(column: pa.ChunkedArray) -> dict[str, int]:
+    return dict(sorted((row["values"], row["counts"]) for row in column.value_counts().to_pylist()))
+
+
+def _odd(findings: Sequence[SeriesFinding]) -> dict[str, int]:
+    return {
+        "tilted": sum(finding.tilt > TILTED for finding in findings),
+        "duplicate_positions": sum(finding.duplicates > 0 for finding in findings),
+        "missing_slices": sum(finding.missing > 0 for finding in findings),
+        "several_orientations": sum(finding.orientations > 1 for finding in findings),
+    }
+
+
+def _write_series(path: Path, findings: Sequence[SeriesFinding]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(SERIES_COLUMNS)
+        for found in findings:
+            spacing = "" if math.isnan(found.spacing) else f"{found.spacing:.3f}"
+            writer.writerow((found.series, found.slices, spacing, f"{found.tilt:.1f}", *found[4:]))
+
+
+def _check_work(path: Path, files: RawFiles, forms: Forms, hashed: bool, share: Share) -> None:
+    """Note what the work folder's shards are made of; BadParameter if it is something else (after `--adopt`)."""
+    digest = hashlib.sha256()
+    for name in ("name", "sha256"):
+        digest.update("\n".join(map(str, files.table[name].to_pylist())).encode())
+    made_of = json.dumps({"files": digest.hexdigest(), "forms": forms, "hashed": hashed, "filter": FILTER})
+    if path.exists() and path.read_text() != made_of:
+        raise BadParameter(
+            f"{path}: the work there is of other files, windows, sides or ids; "
+            "run the stage without --adopt, or with a fingerprint of the same ones"
+        )
+    part = path.with_suffix(f".{share.rank}.part")
+    part.write_text(made_of)
     part.replace(path)
 
 
-def _words(by_rule: Mapping[str, int]) -> str:
-    return ", ".join(f"{rule} {count}" for rule, count in by_rule.items()) or "no rejects"
+def _check_rejects(rejects: Sequence[Reject], files: int, at_most: float, work: Path) -> None:
+    refused = len({reject.id for reject in rejects})
+    if refused > at_most * files and refused < files:
+        raise BadInput(
+            f"{refused:,} of {files:,} files were refused ({_words(rejects)}), more than prepare_ct.rejects_at_most "
+            f"= {at_most:g}; look at them, then raise it and run `pipeline.py stage prepare-ct --adopt {work.name}`"
+        )
+
+
+def _by_rule(rejects: Sequence[Reject]) -> dict[str, int]:
+    return dict(sorted(Counter(reject.rule for reject in rejects).items()))
+
+
+def _words(rejects: Sequence[Reject]) -> str:
+    return ", ".join(f"{rule} {count}" for rule, count in _by_rule(rejects).items()) or "no rejects"
+
+
+def _form_folder(work: Path, kind: str, side: int) -> Path:
+    return work / f"{kind}-{side}"
 
 
 def _one_thread() -> None:

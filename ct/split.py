@@ -1,33 +1,33 @@
-"""Patients → train (CNN half, head half), val, test; never a patient in two of them."""
+"""Patients → train (CNN half, head half), val, test, hold-out; never a patient, nor one slice, in two of them."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ct.folds import HOLD_OUT, Given, folds_table, read_folds
+from ct.identical import find_identical, unite
 from ct.labels import LABELS
 from ct.parameters import SplitCt
+from ct.stratify import stratify
 from settings.errors import BadArtifact, BadInput, BadParameter
-
-ATTEMPTS = 64  # orders tried for one without gaps whose parts have their shares of labels and slices
-BALANCED = 0.02  # relative deviation at which no further order is tried
 
 
 class Part(NamedTuple):
     """Where a patient belongs; `half` is empty outside of train."""
 
-    part: str  # "train", "val", "test", or "unlabelled": no slice of the patient is in the label CSV
+    part: str  # "train", "val", "test", "hold-out", or "unlabelled": no slice of the patient is in the label CSV
     half: str  # "cnn", "head"
 
 
-TEST, VAL, CNN, HEAD, UNLABELLED = (
+TEST, VAL, CNN, HEAD, HELD_OUT, UNLABELLED = (
     Part("test", ""),
     Part("val", ""),
     Part("train", "cnn"),
     Part("train", "head"),
+    Part(HOLD_OUT, ""),
     Part("unlabelled", ""),
 )
 
@@ -37,19 +37,25 @@ class Split(NamedTuple):
 
     parts: pa.Table  # id, patient, part, half; in the order of the index
     train_ids: pa.Table  # id: all slices of the train patients
-    labels: dict[str, pa.Table]  # "train", "val", "test": id and the six LABELS of the labelled slices
-    warnings: list[str]  # a label that a part must do without
+    labels: dict[str, pa.Table]  # "train", "val", "test", "hold-out": id and the six LABELS of the labelled slices
+    folds: pa.Table  # patient, id, fold or part: what `ct.folds.read_folds` reads
+    findings: pa.Table  # slices that share their pixels (`ct.labels.FINDINGS`)
+    warnings: list[str]  # a label that a part must do without; patients who were not told apart
 
 
-def split(index: pa.Table, labels: pa.Table, parameters: SplitCt) -> Split:
-    """Deal the patients of an image corpus (`index`: id, patient) into parts, by the labels of their slices.
+def split(index: pa.Table, labels: pa.Table, parameters: SplitCt, file: bytes | None = None) -> Split:
+    """Deal the patients of an image corpus (`index`: id, patient, pixels) into parts, by the labels of their slices.
 
-    Each part has about its share of the patients, of the positive patients of each label and of the slices, and each
-    label that enough patients have is in each part, the halves of train included. Depends on the patients, their
-    labels and the parameters; not on the order of rows. Raises BadInput when no slice of the index is labelled,
-    BadParameter when a part would be empty.
+    Patients who share a slice (the same `pixels`, not empty) are dealt as one. Each part has about its share of them,
+    of those positive for each label and of the slices, and each label that enough of them have is in each part, the
+    halves of train included. First `hold_out_share` is taken, whatever seed and folds, then the folds are dealt, then
+    what is outside of the test fold. `file`: the content of `parameters.file`, whose folds or parts stand in place of
+    what is dealt; a train part in it is halved, and gives val its share if the file names none.
+
+    Depends on the patients, their labels, pixels and the parameters; not on the order of rows. Raises BadInput when no
+    slice of the index is labelled or the file is not fit for it (`ct.folds`), BadParameter when a part would be empty.
     """
-    ids, owner = index.column("id").to_pylist(), index.column("patient").to_pylist()
+    ids, owner, pixels = (index.column(name).to_pylist() for name in ("id", "patient", "pixels"))
     value = _values(ids, labels)
     labelled = value[:, 0] >= 0
     if not labelled.any():
@@ -57,23 +63,22 @@ def split(index: pa.Table, labels: pa.Table, parameters: SplitCt) -> Split:
             f"none of {len(ids):,} slices is in the label CSV; is it of these slices, and were both prepared with the "
             "same prepare_ct.ids?"
         )
-    patients = sorted({patient for patient, known in zip(owner, labelled, strict=True) if known})
-    place = {patient: row for row, patient in enumerate(patients)}
-    positive = np.zeros((len(patients), len(LABELS)), bool)
-    slices = np.zeros(len(patients), np.int64)
-    for row in np.flatnonzero(labelled):
-        positive[place[owner[row]]] |= value[row] == 1
-        slices[place[owner[row]]] += 1
-
-    of = dict.fromkeys(owner, UNLABELLED)
-    fold = stratify(patients, positive, slices, [1 / parameters.folds] * parameters.folds, f"{parameters.seed}:folds")
-    rest = np.flatnonzero(fold != parameters.fold)
-    train = 1 - parameters.val_share
-    shares = [parameters.val_share, train * parameters.cnn_share, train * (1 - parameters.cnn_share)]
-    names = [patients[row] for row in rest]
-    dealt = stratify(names, positive[rest], slices[rest], shares, f"{parameters.seed}:{parameters.fold}")
-    of |= {patients[row]: TEST for row in np.flatnonzero(fold == parameters.fold)}
-    of |= {patients[row]: (VAL, CNN, HEAD)[part] for row, part in zip(rest, dealt, strict=True)}
+    group = unite(owner, pixels)
+    with_labels = {owner[row] for row in np.flatnonzero(labelled)}
+    members = _Members.of([group[patient] for patient in owner], value, labelled)
+    warnings = [
+        f"{len(together)} patients ({', '.join(together[:4])}{' …' if len(together) > 4 else ''}) share slices with "
+        "the same pixels and are dealt as one"
+        for together in _united(group)
+    ]
+    if parameters.file and file is not None:
+        given = read_folds(file, parameters.file, index, group, members.names, parameters.folds)
+        if given.ignored:
+            warnings.append(f"{parameters.file}: {given.ignored:,} rows are of no slice or patient here; ignored")
+    else:
+        given = Given("fold", _deal_folds(members, parameters), 0)
+    dealt = _deal_parts(members, given, parameters)
+    of = {patient: dealt[group[patient]] if patient in with_labels else UNLABELLED for patient in group}
 
     parts = [of[patient] for patient in owner]
     name = np.array([part.part for part in parts])
@@ -85,51 +90,68 @@ def split(index: pa.Table, labels: pa.Table, parameters: SplitCt) -> Split:
             "half": pa.array([part.half for part in parts], pa.string()),
         }
     )
-    check_no_leak(table)
+    check_no_leak(table, group)
     return Split(
         table,
         pa.table({"id": index.column("id").filter(pa.array(name == "train"))}),
-        {part: _label_table(ids, value, labelled & (name == part)) for part in ("train", "val", "test")},
-        _check(of, patients, positive),
+        {part: _label_table(ids, value, labelled & (name == part)) for part in ("train", "val", "test", HOLD_OUT)},
+        folds_table(index, {patient: group[patient] for patient in with_labels}, given.kind, given.of),
+        find_identical(ids, owner, pixels, value),
+        warnings + _check(members, dealt, bool(parameters.hold_out_share) or HELD_OUT in dealt.values()),
     )
 
 
-def stratify(
-    members: Sequence[str],
-    positive: npt.NDArray[np.bool_],
-    weight: npt.NDArray[np.int64],
-    shares: Sequence[float],
-    seed: str,
-) -> npt.NDArray[np.int64]:
-    """The part (number in `shares`, which sum to 1) of each member, with every label spread as the shares say.
+class _Members(NamedTuple):
+    """Who is dealt: groups of patients with labelled slices."""
 
-    `positive`: member × label; `weight`: slices of each member, at least 1. Iterative stratification (Sechidis,
-    Tsoumakas and Vlahavas, ECML 2011): the label with the fewest members left is dealt first, each of its members to
-    the part that still lacks most of it. Where as many members have a label as there are parts, each part wants at
-    least one. Of several orders of the members, all drawn from `seed`, that one counts which leaves the fewest gaps
-    and then spreads labels and weight best.
+    names: list[str]
+    positive: npt.NDArray[np.bool_]  # member × LABELS
+    slices: npt.NDArray[np.int64]  # labelled ones
+
+    @classmethod
+    def of(cls, names: Sequence[str], value: npt.NDArray[np.int8], labelled: npt.NDArray[np.bool_]) -> "_Members":
+        """Of slices: the name of each one's member, its labels (-1: none) and whether it has some."""
+        known, place = np.unique(np.array(names, np.str_)[labelled], return_inverse=True)
+        positive = np.zeros((len(known), len(LABELS)), bool)
+        np.logical_or.at(positive, place, value[labelled] == 1)
+        return cls(known.tolist(), positive, np.bincount(place, minlength=len(known)))
+
+    def stratify(self, rows: npt.NDArray[np.intp], shares: Sequence[float], seed: str) -> npt.NDArray[np.int64]:
+        """`ct.stratify.stratify` of some members."""
+        return stratify([self.names[row] for row in rows], self.positive[rows], self.slices[rows], shares, seed)
+
+
+def _deal_folds(members: _Members, parameters: SplitCt) -> dict[str, str]:
+    """Each member's fold, "0", "1" …, or "hold-out"."""
+    rows = np.arange(len(members.names))
+    of: dict[str, str] = {}
+    if share := parameters.hold_out_share:
+        kept = members.stratify(rows, [share, 1 - share], HOLD_OUT) == 1
+        of |= {members.names[row]: HOLD_OUT for row in rows[~kept]}
+        rows = rows[kept]
+    fold = members.stratify(rows, [1 / parameters.folds] * parameters.folds, f"{parameters.seed}:folds")
+    return of | {members.names[row]: str(number) for row, number in zip(rows, fold, strict=True)}
+
+
+def _deal_parts(members: _Members, given: Given, parameters: SplitCt) -> dict[str, Part]:
+    """Each member's part: as the fold or part that it is given says; what that leaves open is dealt."""
+    settled = {HOLD_OUT: HELD_OUT, "val": VAL, "test": TEST, str(parameters.fold): TEST}
+    words = [given.of[name] for name in members.names]
+    of = {name: settled[word] for name, word in zip(members.names, words, strict=True) if word in settled}
+    rest = np.array([row for row, word in enumerate(words) if word not in settled], np.intp)
+    val = 0.0 if "val" in words else parameters.val_share
+    train = 1 - val
+    shares = {VAL: val, CNN: train * parameters.cnn_share, HEAD: train * (1 - parameters.cnn_share)}
+    parts = [part for part, share in shares.items() if share]
+    dealt = members.stratify(rest, [shares[part] for part in parts], f"{parameters.seed}:{parameters.fold}")
+    return of | {members.names[row]: parts[number] for row, number in zip(rest, dealt, strict=True)}
+
+
+def check_no_leak(parts: pa.Table, group: Mapping[str, str]) -> None:
+    """BadArtifact if a patient is in two parts or two halves of `parts` (id, patient, part, half), or a slice twice.
+
+    Likewise if patients of one `group` (patient → group) are; those without labels are in no part.
     """
-    best: tuple[tuple[int, float], npt.NDArray[np.int64]] | None = None
-    wanted = np.array(shares)
-    have = positive.sum(axis=0)
-    for attempt in range(ATTEMPTS):
-        keys = [hashlib.sha256(f"{seed}:{attempt}:{member}".encode()).digest() for member in members]
-        part = _deal(sorted(range(len(members)), key=keys.__getitem__), positive, wanted)
-        counts = np.stack([positive[part == number].sum(axis=0) for number in range(len(shares))])
-        gaps = int((counts == 0)[:, have >= len(shares)].sum() + (np.bincount(part, minlength=len(shares)) == 0).sum())
-        spread = np.column_stack([counts, np.bincount(part, weight, minlength=len(shares))])
-        expected = np.outer(wanted, [*have, weight.sum()])
-        score = gaps, float((np.abs(spread - expected) / np.maximum(expected, 5)).max())
-        if best is None or score < best[0]:
-            best = score, part
-        if not gaps and score[1] < BALANCED:
-            break
-    assert best is not None
-    return best[1]
-
-
-def check_no_leak(parts: pa.Table) -> None:
-    """BadArtifact if a patient is in two parts or two halves of `parts` (id, patient, part, half), or a slice twice."""
     ids = parts.column("id").to_pylist()
     if len(set(ids)) < len(ids):
         raise BadArtifact(f"split: {len(ids) - len(set(ids))} slices are listed twice; rerun split-ct")
@@ -137,8 +159,15 @@ def check_no_leak(parts: pa.Table) -> None:
     columns = (parts.column(name).to_pylist() for name in ("patient", "part", "half"))
     for patient, part, half in zip(*columns, strict=True):
         if of.setdefault(patient, (part, half)) != (part, half):
-            there = " and ".join(" ".join(p).strip() for p in (of[patient], (part, half)))
-            raise BadArtifact(f"split: patient {patient} is in {there}: a leak; rerun split-ct")
+            both = " and ".join(" ".join(p).strip() for p in (of[patient], (part, half)))
+            raise BadArtifact(f"split: patient {patient} is in {both}: a leak; rerun split-ct")
+    side: dict[str, tuple[str, tuple[str, str]]] = {}
+    for patient, there in of.items():
+        if there != UNLABELLED and side.setdefault(group[patient], (patient, there))[1] != there:
+            raise BadArtifact(
+                f"split: patients {side[group[patient]][0]} and {patient} share slices and are in two parts: a leak; "
+                "rerun split-ct"
+            )
 
 
 def count_parts(result: Split) -> list[tuple[str, ...]]:
@@ -150,7 +179,7 @@ def count_parts(result: Split) -> list[tuple[str, ...]]:
         for table in result.labels.values()
         for row in zip(*(table.column(name).to_pylist() for name in ("id", *LABELS)), strict=True)
     }
-    for wanted in (CNN, HEAD, VAL, TEST, UNLABELLED):
+    for wanted in (CNN, HEAD, VAL, TEST, HELD_OUT, UNLABELLED):
         ids, patients = [], []
         for id_, patient, part, half in zip(*columns.values(), strict=True):
             if (part, half) == wanted:
@@ -164,36 +193,6 @@ def count_parts(result: Split) -> list[tuple[str, ...]]:
         words = " ".join(wanted).strip()
         rows.append((words, f"{len(set(patients)):,}", f"{len(ids):,}", f"{len(known):,}", *cells))
     return rows
-
-
-def _deal(
-    order: Sequence[int], positive: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
-    have = positive.sum(axis=0)
-    wants = np.outer(shares, have)  # part × label: positive members still wanted
-    enough = have >= len(shares)
-    wants[:, enough] = np.maximum(wants[:, enough], 1)
-    room = shares * len(positive)  # members still wanted
-    part = np.full(len(positive), -1, np.int64)
-
-    def put(member: int, number: int) -> None:
-        part[member] = number
-        room[number] -= 1
-        wants[number, positive[member]] -= 1
-
-    left = have.copy()
-    while left.any():
-        label = min(np.flatnonzero(left), key=lambda number: (left[number], number))
-        for member in order:
-            if part[member] < 0 and positive[member, label]:
-                lacks = np.round(wants[:, label], 9)
-                candidates = np.flatnonzero(lacks == lacks.max())
-                put(member, int(candidates[np.argmax(room[candidates])]))
-        left = positive[part < 0].sum(axis=0)
-    for member in order:
-        if part[member] < 0:
-            put(member, int(np.argmax(np.round(room, 9))))
-    return part
 
 
 def _values(ids: Sequence[str], labels: pa.Table) -> npt.NDArray[np.int8]:
@@ -213,18 +212,27 @@ def _label_table(ids: Sequence[str], value: npt.NDArray[np.int8], chosen: npt.ND
     return pa.table(columns)
 
 
-def _check(of: dict[str, Part], patients: Sequence[str], positive: npt.NDArray[np.bool_]) -> list[str]:
+def _united(group: Mapping[str, str]) -> Iterable[list[str]]:
+    """Patients of each group that has several."""
+    together: dict[str, list[str]] = {}
+    for patient, name in sorted(group.items()):
+        together.setdefault(name, []).append(patient)
+    return (patients for patients in together.values() if len(patients) > 1)
+
+
+def _check(members: _Members, dealt: Mapping[str, Part], held_out: bool) -> list[str]:
     """Warnings for labels that a part lacks; BadParameter for a part that has no patient."""
     warnings = []
-    for wanted in (CNN, HEAD, VAL, TEST):
-        rows = [row for row, patient in enumerate(patients) if of[patient] == wanted]
+    for wanted in (CNN, HEAD, VAL, TEST, *([HELD_OUT] if held_out else [])):
+        rows = [row for row, name in enumerate(members.names) if dealt[name] == wanted]
         words = " ".join(wanted).strip()
         if not rows:
             raise BadParameter(
-                f"split_ct: no patient is left for {words} ({len(patients)} labelled patients); "
-                "change folds, val_share or cnn_share, or add patients"
+                f"split_ct: no patient is left for {words} ({len(members.names)} labelled patients); "
+                "change folds, val_share, cnn_share, hold_out_share or file, or add patients"
             )
         for number, name in enumerate(LABELS):
-            if not positive[rows, number].any():
-                warnings.append(f"{name}: no patient in {words} ({positive[:, number].sum()} have it in all)")
+            if not members.positive[rows, number].any():
+                have = members.positive[:, number].sum()
+                warnings.append(f"{name}: no patient in {words} ({have} have it in all)")
     return warnings

@@ -125,7 +125,7 @@ def nodes(params: dict[str, Any]) -> list[Node]:
 
     graph = []
     if phantom:
-        graph.append(Node("phantom-ct", [], ["phantom_ct"], ["artifacts/phantom"]))
+        graph.append(Node("phantom-ct", [], ["phantom_ct"], ["artifacts/phantom", "artifacts/phantom-masks"]))
     graph += [
         Node(
             "prepare-ct",
@@ -135,9 +135,13 @@ def nodes(params: dict[str, Any]) -> list[Node]:
         ),
         Node(
             "split-ct",
-            [hu, "artifacts/phantom" if phantom else "data/labels.csv"],
+            [
+                hu,
+                "artifacts/phantom" if phantom else "data/labels.csv",
+                *([file] if (file := params["split_ct"]["file"]) else []),
+            ],
             ["split_ct", "prepare_ct.source", "prepare_ct.ids", "prepare_ct.hu_side"],
-            list(split.values()),
+            [*split.values(), "artifacts/split/folds.csv", "artifacts/split/label-report.csv"],
         ),
         Node(
             "prepare-photos",
@@ -237,7 +241,7 @@ def nodes(params: dict[str, Any]) -> list[Node]:
         out
         for node in above
         for out in _outs(node)
-        if not out.startswith(("artifacts/split/labels", "artifacts/phantom"))
+        if not out.startswith(("artifacts/split/label", "artifacts/split/folds")) and out != "artifacts/phantom"
     ]
     graph.append(
         Node(
@@ -251,7 +255,7 @@ def nodes(params: dict[str, Any]) -> list[Node]:
     return graph
 
 
-SPLIT = ("train-ids", "parts", "labels-train", "labels-val", "labels-test")
+SPLIT = ("train-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
 
 
 def _names(node: Node) -> list[str]:

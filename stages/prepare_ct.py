@@ -1,11 +1,17 @@
 """prepare-ct: DICOM files → slices in three windows at every side, and as one channel of Hounsfield units.
 
-Reads the phantoms or the files that data/ct.csv lists. Knows no label and no split.
+Reads the phantoms or the files that data/ct.csv lists. Knows no label and no split. On one machine it is one process
+with a pool of workers, whatever `launch` says: ranks would only wait for each other. Several machines share the shards
+when each starts `python pipeline.py stage prepare-ct` with RANK, WORLD_SIZE and the same MASTER_ADDR set, over a
+checkout on a file system that all of them see; rank 0 waits for the others' shards and finishes.
 """
 
+from corpus.sharing import share_of_environment
 from corpus.windows import parse_windows
+from ct.convert import Forms
 from ct.parameters import PrepareCt
-from ct.prepare import Forms, find_files, prepare
+from ct.prepare import prepare
+from ct.raw_files import find_files
 from settings.places import workers
 from stages.run import Job
 
@@ -20,14 +26,26 @@ def run(job: Job) -> None:
         files,
         Forms(parse_windows(job.parameters["windows"]), parameters.sides, parameters.hu_side),
         hashed=parameters.ids == "hash",
+        rejects_at_most=parameters.rejects_at_most,
         work=job.work,
         images={side: job.out(f"artifacts/ct/images-{side}") for side in parameters.sides},
         hu=job.out(f"artifacts/ct/hu-{parameters.hu_side}"),
         workers=workers(job.local),
+        share=share_of_environment(),
     )
+    if counts is None:
+        print(f"{job.name}: this rank's shards are done; rank 0 finishes")
+        return
+    odd = counts["odd_series"]
     print(
         f"{job.name}: {counts['slices']:,} slices of {counts['patients']:,} patients in {counts['series']:,} series "
         f"from {counts['files']:,} files; {counts['repaired']:,} repaired"
     )
-    for rule, count in counts["rejected_by"].items():
-        print(f"{job.name}: {count:,} rejected: {rule} (see rejects.csv)")
+    print(
+        f"{job.name}: of the series {odd['tilted']:,} are tilted, {odd['duplicate_positions']:,} have slices at one "
+        f"position, {odd['missing_slices']:,} lack slices, {odd['several_orientations']:,} have several orientations "
+        "(see series.csv)"
+    )
+    for what in ("rejected", "warned of"):
+        for rule, count in counts["rejected_by" if what == "rejected" else "warnings"].items():
+            print(f"{job.name}: {count:,} {what}: {rule}{' (see rejects.csv)' if what == 'rejected' else ''}")

@@ -21,6 +21,7 @@ from settings.loader import load_yaml, read_section
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
 
 P = TypeVar("P", bound=BaseModel)
+MANIFESTS = tuple(f"data/{kind}.csv" for kind in ("ct", "labels", "photos"))
 EXEMPT = ("pipeline.py", "commands/", "stages/graph.py")  # they decide what runs, not what a stage computes
 LIBRARIES = (
     "torch",
@@ -112,7 +113,7 @@ def prepare(name: str, module: str, deps: list[str], code: list[str], params: li
     """Hash what the stage declares, open its work folder and clear the places of its outs."""
     for path in deps:
         if not (ROOT / path).exists():
-            raise BadArtifact(f"{name}: {path} is missing; `{_remedy(path, name)}`")
+            raise BadArtifact(f"{name}: {path} is missing; {_remedy(path, name)}")
     parameters = _declared(params)
     hashes = _Hashes(work_root() / name / "hashes.json")
     codes = {path: hashes.of(path) for path in code}
@@ -304,7 +305,11 @@ def _remove(path: Path) -> None:
 
 
 def _remedy(path: str, name: str) -> str:
-    return f"dvc repro {name}" if path.startswith("artifacts/") else f"python pipeline.py manifest` and `dvc add {path}"
+    if path.startswith("artifacts/"):
+        return f"`dvc repro {name}`"
+    if path in MANIFESTS:
+        return f"`python pipeline.py manifest` and `dvc add {path}`"
+    return "put it there, or mend what names it in params.yaml"
 
 
 def _sha256(path: Path) -> str:

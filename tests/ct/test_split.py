@@ -3,14 +3,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow.csv import write_csv
 
 from ct.labels import LABELS
 from ct.parameters import SplitCt
-from ct.split import check_no_leak, count_parts, split, stratify
+from ct.split import check_no_leak, count_parts, split
 from settings.errors import BadArtifact, BadInput, BadParameter, PipelineError
 from settings.loader import read_section
 
-FIVE = SplitCt(seed=0, folds=5, fold=0, val_share=0.15, cnn_share=0.5)
+from .real_labels import label_table
+
+FIVE = SplitCt(seed=0, hold_out_share=0, folds=5, fold=0, val_share=0.15, cnn_share=0.5, file=None, fatal=())
 
 
 def tables(patients: int = 120, slices: int = 8, epidural: int = 30, seed: int = 0) -> tuple[pa.Table, pa.Table]:
@@ -26,7 +29,13 @@ def tables(patients: int = 120, slices: int = 8, epidural: int = 30, seed: int =
     columns: dict[str, Any] = {"id": ids}
     columns |= {name: value[:, number].astype(np.uint8) for number, name in enumerate(LABELS[:-1])}
     columns["any"] = value.any(axis=1).astype(np.uint8)
-    return pa.table({"id": ids, "patient": owner}), pa.table(columns)
+    return pa.table({"id": ids, "patient": owner, "pixels": [f"{n:016x}" for n in range(len(ids))]}), pa.table(columns)
+
+
+def to_csv(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    write_csv(table, sink)
+    return sink.getvalue().to_pybytes()
 
 
 def patients_of(parts: pa.Table, part: str, half: str = "") -> set[str]:
@@ -96,13 +105,6 @@ def test_a_label_of_too_few_patients_is_named() -> None:
     assert len(warnings) == 3 and all(warning.startswith("epidural: no patient in ") for warning in warnings)
 
 
-def test_big_series_do_not_empty_a_part_of_slices() -> None:
-    """Five patients with 36 slices among eighteen with one: no part may get only the small ones."""
-    weight = np.array([36] * 5 + [1] * 18)
-    part = stratify([str(n) for n in range(23)], np.zeros((23, 6), bool), weight, [0.8, 0.2], "x")
-    assert weight[part == 1].sum() / weight.sum() == pytest.approx(0.2, abs=0.03)
-
-
 def test_slices_without_labels_belong_to_their_patients_part_and_unlabelled_patients_to_none() -> None:
     index, labels = tables(40)
     gone = {"00000", *(f"{n:05d}" for n in range(320 - 8, 320))}  # a slice of p0000, all slices of p0039
@@ -130,16 +132,129 @@ def test_labels_of_other_slices_and_empty_parts_are_errors() -> None:
 def test_a_patient_in_two_parts_is_a_leak() -> None:
     index, labels = tables(40)
     parts = split(index, labels, FIVE).parts
-    check_no_leak(parts)
+    alone = {patient: patient for patient in parts["patient"].to_pylist()}
+    check_no_leak(parts, alone)
     rows = parts.to_pylist()
     test = next(n for n, row in enumerate(rows) if row["part"] == "test")
     with pytest.raises(BadArtifact, match="leak"):
-        check_no_leak(pa.Table.from_pylist([*rows[:test], {**rows[test], "part": "val"}, *rows[test + 1 :]]))
+        check_no_leak(pa.Table.from_pylist([*rows[:test], {**rows[test], "part": "val"}, *rows[test + 1 :]]), alone)
     train = next(n for n, row in enumerate(rows) if row["half"] == "cnn")
     with pytest.raises(BadArtifact, match=r"train (cnn|head) and train (cnn|head)"):
-        check_no_leak(pa.Table.from_pylist([*rows[:train], {**rows[train], "half": "head"}, *rows[train + 1 :]]))
+        check_no_leak(pa.Table.from_pylist([*rows[:train], {**rows[train], "half": "head"}, *rows[train + 1 :]]), alone)
     with pytest.raises(BadArtifact, match="twice"):
-        check_no_leak(pa.concat_tables([parts, parts]))
+        check_no_leak(pa.concat_tables([parts, parts]), alone)
+    both = {**alone, rows[test]["patient"]: rows[train]["patient"]}
+    with pytest.raises(BadArtifact, match="share slices and are in two parts"):
+        check_no_leak(parts, both)
+
+
+def shared(index: pa.Table, *slices: tuple[int, ...]) -> pa.Table:
+    """The index with the same pixels under the rows of each tuple."""
+    pixels = index["pixels"].to_pylist()
+    for rows in slices:
+        for row in rows:
+            pixels[row] = pixels[rows[0]]
+    return index.set_column(2, "pixels", pa.array(pixels))
+
+
+def test_patients_who_share_a_slice_stay_together_through_any_number_of_others() -> None:
+    index, labels = tables(60)
+    chain = [(8 * n, 8 * n + 8 + 1) for n in range(6)]  # p0000 – p0001 – … – p0006
+    for seed in range(3):
+        parameters = FIVE.model_copy(update={"seed": seed})
+        apart, result = (split(given, labels, parameters) for given in (index, shared(index, *chain)))
+        together = {(r["part"], r["half"]) for r in result.parts.to_pylist() if r["patient"] <= "p0006"}
+        assert len({(r["part"], r["half"]) for r in apart.parts.to_pylist() if r["patient"] <= "p0006"}) > 1
+        assert len(together) == 1
+    assert [warning for warning in result.warnings if warning.startswith("7 patients (p0000, p0001, p0002, p0003 …)")]
+    assert {row["rule"] for row in result.findings.to_pylist()} >= {"shared-pixels"}
+
+
+def test_an_unlabelled_patient_who_shares_slices_is_in_no_part() -> None:
+    index, labels = tables(40)
+    known = labels.filter(pa.array([id_ >= "00008" for id_ in labels["id"].to_pylist()]))
+    result = split(shared(index, (0, 8), (1, 16)), known, FIVE)
+    assert patients_of(result.parts, "unlabelled") == {"p0000"}
+    assert len({(r["part"], r["half"]) for r in result.parts.to_pylist() if r["patient"] in ("p0001", "p0002")}) == 1
+
+
+def test_the_hold_out_is_the_same_for_every_seed_and_fold_and_never_in_one() -> None:
+    index, labels = tables(100)
+    held = FIVE.model_copy(update={"hold_out_share": 0.2})
+    first = split(index, labels, held)
+    out = patients_of(first.parts, "hold-out")
+    assert len(out) == pytest.approx(20, abs=1)
+    assert {row["patient"] for row in first.folds.to_pylist() if row["fold"] == "hold-out"} == out
+    owner = dict(zip(index["id"].to_pylist(), index["patient"].to_pylist(), strict=True))
+    assert {owner[id_] for id_ in first.labels["hold-out"]["id"].to_pylist()} == out
+    assert not out & {owner[id_] for id_ in first.train_ids["id"].to_pylist()}
+    for change in ({"seed": 7}, {"fold": 3}, {"folds": 8}):
+        other = split(index, labels, held.model_copy(update=change))
+        assert patients_of(other.parts, "hold-out") == out
+    assert split(index, labels, FIVE).labels["hold-out"].num_rows == 0
+    for name in LABELS:
+        assert any(row[name] for row in first.labels["hold-out"].to_pylist())
+
+
+def test_a_shipped_file_gives_the_same_split_also_in_a_larger_corpus() -> None:
+    index, labels = tables(60)
+    held = FIVE.model_copy(update={"hold_out_share": 0.1})
+    dealt = split(index, labels, held)
+    given = FIVE.model_copy(update={"file": "data/folds.csv"})
+    again = split(index, labels, given, to_csv(dealt.folds))
+    assert again.parts.equals(dealt.parts) and again.folds.equals(dealt.folds)
+    renamed = index.set_column(1, "patient", pa.array([f"p1{name[1:]}" for name in index["patient"].to_pylist()]))
+    more, more_labels = (
+        table.set_column(0, "id", pa.array([f"x{id_}" for id_ in table["id"].to_pylist()])) for table in (index, labels)
+    )
+    own = to_csv(pa.table({"id": more["id"], "fold": ["1"] * more.num_rows}))
+    both = pa.concat_tables([renamed, more.set_column(2, "pixels", pa.array([""] * more.num_rows))])
+    file = b"".join([to_csv(dealt.folds.select(["id", "fold"])), own.split(b"\n", 1)[1]])
+    larger = split(both, pa.concat_tables([labels, more_labels]), given, file)
+    for part in ("test", "hold-out"):
+        old = {row["id"] for row in dealt.parts.to_pylist() if row["part"] == part}
+        assert {row["id"] for row in larger.parts.to_pylist() if row["part"] == part} == old
+
+
+@pytest.mark.parametrize("val", [True, False])
+def test_parts_of_a_file_stand_and_what_they_leave_open_is_dealt(val: bool) -> None:
+    index, labels = tables(40)
+    words = ["hold-out"] * 3 + ["test"] * 7 + (["val"] * 10 if val else []) + ["train"] * 30
+    rows = [f"p{n:04d},{words[n]}" for n in range(40)]
+    parameters = FIVE.model_copy(update={"file": "data/parts.csv", "val_share": 0.25})
+    result = split(index, labels, parameters, "\n".join(["patient,part", *rows]).encode())
+    assert patients_of(result.parts, "hold-out") == {"p0000", "p0001", "p0002"}
+    assert patients_of(result.parts, "test") == {f"p{n:04d}" for n in range(3, 10)}
+    if val:
+        assert patients_of(result.parts, "val") == {f"p{n:04d}" for n in range(10, 20)}
+    else:
+        assert len(patients_of(result.parts, "val")) == pytest.approx(30 / 4, abs=1)
+    halves = [len(patients_of(result.parts, "train", half)) for half in ("cnn", "head")]
+    assert halves[0] == pytest.approx(halves[1], abs=2) and sum(halves) > 15
+    assert result.folds.column_names == ["patient", "id", "part"]
+
+
+def test_real_patients_are_split_with_every_label_in_every_part_and_series_together() -> None:
+    rows = [row for row in label_table("rsna_slice_labels.csv.gz") if row["PatientID"] and not row["note"]]
+    ids = [row["SOPInstanceUID"] for row in rows]
+    index = pa.table({"id": ids, "patient": [row["PatientID"] for row in rows], "pixels": [""] * len(ids)})
+    columns: dict[str, Any] = {name: np.array([int(float(row[name])) for row in rows], np.uint8) for name in LABELS}
+    result = split(index, pa.table({"id": ids, **columns}), FIVE.model_copy(update={"hold_out_share": 0.1}))
+    assert not result.warnings
+    place = {row["patient"]: (row["part"], row["half"]) for row in result.parts.to_pylist()}
+    series: dict[str, set[str]] = {}
+    for row in rows:
+        series.setdefault(row["PatientID"], set()).add(row["SeriesInstanceUID"])
+    assert len(series) == len(place) == 913 and sum(len(found) > 1 for found in series.values()) == 21
+    for row, part in zip(rows, result.parts.to_pylist(), strict=True):
+        assert (part["part"], part["half"]) == place[row["PatientID"]]
+    shares = {("hold-out", ""): 0.1, ("test", ""): 0.18, ("val", ""): 0.108}
+    shares |= {("train", half): 0.306 for half in ("cnn", "head")}
+    for name in LABELS:
+        positive = {row["PatientID"] for row in rows if float(row[name])}
+        for wanted, share in shares.items():
+            there = sum(place[patient] == wanted for patient in positive)
+            assert there >= 1 and there == pytest.approx(share * len(positive), abs=max(2, 0.1 * len(positive) * share))
 
 
 def test_counts_of_the_log_by_hand() -> None:
@@ -155,6 +270,10 @@ def test_counts_of_the_log_by_hand() -> None:
 
 def test_impossible_parameters_are_refused() -> None:
     good = FIVE.model_dump()
-    for wrong in ({"fold": 5}, {"folds": 1}, {"val_share": 0.0}, {"cnn_share": 1.0}):
+    for wrong in (
+        {"fold": 5}, {"folds": 1}, {"val_share": 0.0}, {"cnn_share": 1.0}, {"hold_out_share": 1.0}, {"fatal": ["odd"]},
+        {"file": "/etc/folds.csv"}, {"file": "../folds.csv"}, {"file": "artifacts/split/folds.csv"}, {"file": "folds"},
+        {"file": "data/folds.csv", "hold_out_share": 0.1},
+    ):  # fmt: skip
         with pytest.raises(PipelineError, match="split_ct"):
             read_section(SplitCt, {**good, **wrong}, "split_ct")

@@ -69,6 +69,18 @@ def test_the_translator_depends_on_no_label_and_no_test_patient() -> None:
         assert not any("labels" in dep or "parts" in dep or dep.endswith(".csv") for dep in deps)
 
 
+def test_a_split_given_as_a_file_is_an_input() -> None:
+    params = demo()
+    assert not [dep for dep in declarations(params)["split-ct"].deps if dep.endswith("folds.csv")]
+    params["split_ct"]["file"] = "data/folds.csv"
+    assert "data/folds.csv" in declarations(params)["split-ct"].deps
+
+
+def test_held_out_labels_and_what_is_odd_are_read_by_nobody() -> None:
+    for name in ("labels-hold-out.parquet", "label-report.csv", "folds.csv"):
+        assert not [stage for stage in declarations(demo()).values() if f"artifacts/split/{name}" in stage.deps]
+
+
 def test_test_labels_are_read_by_evaluate_and_floors_alone() -> None:
     readers = {
         name.partition("@")[0]
@@ -76,6 +88,17 @@ def test_test_labels_are_read_by_evaluate_and_floors_alone() -> None:
         if "artifacts/split/labels-test.parquet" in stage.deps
     }
     assert readers == {"evaluate", "floors"}
+
+
+def test_where_blood_was_drawn_is_no_input_of_what_is_made_from_it() -> None:
+    """Masks of the phantoms are for figures: whatever depends on them, nothing may be trained on it."""
+    found = declarations(demo())
+    assert "artifacts/phantom-masks" in found["phantom-ct"].outs
+    readers = {name for name, stage in found.items() if "artifacts/phantom-masks" in stage.deps}
+    assert {name.partition("@")[0] for name in readers} <= {"evaluate", "report"}
+    written = {out for name in readers for out in found[name].outs}
+    trained = {name: stage for name, stage in found.items() if name.partition("@")[0] not in ("evaluate", "report")}
+    assert not any(written & set(stage.deps) for stage in trained.values())
 
 
 def test_a_variant_of_any_number_of_cnns_is_one_edit() -> None:

@@ -17,7 +17,7 @@ from tests.pipeline.checkouts import ENVIRONMENT, copy_checkout, dvc, pipeline
 TINY = {
     "phantom_ct.patients": 12,
     "phantom_ct.slices": 2,
-    "phantom_ct.truncated": 1,
+    "phantom_ct.oddities.truncated": 1,
     "prepare_ct.hu_side": 64,
     "prepare_photos.side": 32,
     "prepare_photos.drawn.per_class": 4,

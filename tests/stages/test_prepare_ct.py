@@ -18,7 +18,7 @@ def job(root: Path, source: str, inputs: list[str], local: Local) -> Job:
     for out in OUTS:
         (root / out).with_name(f".{Path(out).name}.part").mkdir(parents=True)
     parameters = {
-        "prepare_ct": {"source": source, "ids": "rsna", "sides": [16, 24], "hu_side": 32},
+        "prepare_ct": {"source": source, "ids": "rsna", "sides": [16, 24], "hu_side": 32, "rejects_at_most": 0.5},
         "windows": WINDOWS,
     }
     return Job("prepare-ct", parameters, root / "work", local, frozenset(inputs), frozenset(OUTS))
@@ -43,6 +43,22 @@ def test_phantoms_are_read_from_their_artifact(root: Path, capsys: pytest.Captur
     assert made(root) == [["ID_0", "ID_1"]] * 3
     printed = capsys.readouterr().out
     assert "2 slices of 1 patients in 1 series from 3 files" in printed and "1 rejected: truncated" in printed
+    assert "0 are tilted, 0 have slices at one position" in printed
+
+
+def test_another_rank_makes_its_shards_and_writes_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_dicom(root / "artifacts/phantom/ID_0.dcm", flat(1064), SOPInstanceUID="ID_0")
+    first = job(root, "phantom", ["artifacts/phantom"], Local(workers=1))
+    prepare_ct.run(first)
+    for file in (root / "artifacts/ct").rglob("*.npy"):
+        file.unlink()
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    prepare_ct.run(first)
+    assert "this rank's shards are done" in capsys.readouterr().out
+    assert path.exists() and not list((root / "artifacts/ct").rglob("*.npy"))
 
 
 def test_own_files_are_those_of_the_manifest(root: Path) -> None:

@@ -1,0 +1,64 @@
+"""Is a file a CT slice that may be of a head: by modality, SOP class, image type and body part, where they are given.
+
+The header alone decides: slices through the vertex, the skull base or a head after an operation look unlike heads.
+"""
+
+import re
+from collections.abc import Container
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+
+from ct.pixels import Refused
+
+CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+MODALITIES = ("CR", "DX", "ECG", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN",
+              "RTSTRUCT", "SC", "SEG", "SM", "SR", "US", "XA")  # fmt: skip
+SCOUTS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM"}
+SCREENS = {"SCREEN SAVE", "DOSE_INFO", "DOSE INFO"}
+# Parts of DICOM's defined terms (PS3.16 annex L) and of what is typed in their place.
+HEAD = re.compile(
+    r"HEAD|BRAIN|SKULL|CRANI|CEREBR|FACE|FACIAL|ORBIT|SINUS|TEMPORAL|MASTOID|PITUITARY|SELLA|MAXILLA|\bI?EAR"
+)
+OTHER = re.compile(
+    r"CHEST|THORA|LUNG|HEART|CARDI|CORONARY|BREAST|ABD|LIVER|KIDNEY|PANCREAS|SPLEEN|COLON|BLADDER|PROSTATE|UTERUS|AORTA"
+    r"|PELVI|SPINE|CERVICAL|LUMB|SACR|COCCYX|NECK|SHOULDER|CLAVICLE|SCAPULA|STERNUM|\bRIBS?\b|HUMERUS|ELBOW|WRIST"
+    r"|\bHIPS?\b|FEMUR|KNEE|TIBIA|ANKLE|EXTREMIT|\bARMS?\b|\bHANDS?\b|\bLEGS?\b|\bFOOT\b|\bFEET\b|FINGER|\bTOES?\b"
+)
+
+
+def check_kind(dataset: Dataset) -> None:
+    """Refused for what is no CT slice, or of another part of the body."""
+    modality = str(dataset.get("Modality") or "").strip()
+    if modality != "CT":
+        raise Refused("not-ct", f"modality is {told(modality, MODALITIES)}")
+    kind = UID(str(dataset.get("SOPClassUID") or ""))
+    if kind and kind not in CLASSES:
+        raise Refused(
+            "not-ct", f"SOP class is {kind.name if kind.name != str(kind) else 'an unknown one'}, no CT image"
+        )
+    words = dataset.get("ImageType") or []
+    types = {str(word).strip().upper() for word in ([words] if isinstance(words, str) else words)}
+    if types & SCOUTS:
+        raise Refused("localizer", f"ImageType says {min(types & SCOUTS)}: a scout view, no slice")
+    if types & SCREENS:
+        raise Refused("screen", f"ImageType says {min(types & SCREENS)}: a picture of a screen, no slice")
+    part = _part(dataset)
+    other = OTHER.search(part)
+    if other and not HEAD.search(part):
+        raise Refused("not-head", f"BodyPartExamined has {other[0]}")
+
+
+def told(value: str, words: Container[str]) -> str:
+    """A value for a message, if it is a known word: of a damaged file it could be a name."""
+    return "not given" if not value else value if value in words else "an unknown one"
+
+
+def is_unknown_part(dataset: Dataset) -> bool:
+    """Whether a body part is given of which nothing is known."""
+    part = _part(dataset)
+    return bool(part) and not HEAD.search(part)
+
+
+def _part(dataset: Dataset) -> str:
+    return re.sub(r"[^A-Z]+", " ", str(dataset.get("BodyPartExamined") or "").upper()).strip()

@@ -1,0 +1,74 @@
+"""The raw DICOM files as a table: of 750,000 each takes some 100 bytes, where a path and tuples take a kilobyte."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus.manifest import Entry, manifest_table, short_hash
+from settings.errors import BadInput
+
+
+class RawFiles(NamedTuple):
+    """Files below `root`. `table`: name (below the root, POSIX form), and the manifest's size and sha256, or null."""
+
+    root: Path
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+class RawFile(NamedTuple):
+    """One file to read: where it is, the hash that stands for its name, what the manifest says of it (or None)."""
+
+    path: Path
+    id: str
+    entry: Entry | None
+
+
+def find_files(root: Path, manifest: Path | None) -> RawFiles:
+    """The files below `root` that the manifest lists or, without one, every `*.dcm`, in order of their names.
+
+    Hidden files and folders are left out. BadInput where there is none, or a listed one is missing.
+    """
+    names = pa.array(sorted(_names(root)), pa.string())
+    if manifest is None:
+        names = names.filter(pc.ends_with(names, ".dcm"))
+        if not len(names):
+            raise BadInput(f"{root}: holds no .dcm file; rerun the stage that writes it")
+        nothing = {"size": pa.nulls(len(names), pa.int64()), "sha256": pa.nulls(len(names), pa.string())}
+        return RawFiles(root, pa.table({"name": names, **nothing}))
+    listed = manifest_table(manifest)
+    hashes = pa.array((short_hash(name.as_py()) for name in names), pa.string())
+    listed = listed.append_column("at", pc.index_in(listed["id"], value_set=hashes))
+    if missing := listed["at"].null_count:
+        raise BadInput(
+            f"{root}: {missing} of the {listed.num_rows} files listed in {manifest.name} are not there; "
+            "check local.yaml: raw, or run `python pipeline.py manifest` again"
+        )
+    listed = listed.sort_by("at")
+    return RawFiles(
+        root, pa.table({"name": names.take(listed["at"]), "size": listed["size"], "sha256": listed["sha256"]})
+    )
+
+
+def chosen(files: RawFiles, rows: pa.Array | pa.ChunkedArray) -> list[RawFile]:
+    """The files of the given rows."""
+    return [
+        RawFile(files.root / name, id_, None if size is None else Entry(id_, size, sha256))
+        for name, size, sha256 in zip(*(column.to_pylist() for column in files.table.take(rows).columns), strict=True)
+        for id_ in [short_hash(name)]
+    ]
+
+
+def _names(root: Path) -> list[str]:
+    names = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        names += [prefix + name for name in files if not name.startswith(".")]
+    return names

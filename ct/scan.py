@@ -1,0 +1,192 @@
+"""Every header once, before any pixel: which slices there are, in which order, and which files are refused.
+
+Headers are read in pieces of 500 files, each of which leaves a table in the work folder: a run that was killed reads
+the others only, and several processes share them out. Identifiers are hashed before they are written.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow.csv import write_csv
+
+from corpus.images import Reject
+from corpus.manifest import short_hash
+from corpus.sharing import Share, wait_for_files
+from corpus.workers import Progress, Run, ahead
+from ct.dicom import Header, Refused, read_headers
+from ct.raw_files import RawFile, RawFiles, chosen
+from ct.series import Placed, SeriesFinding, inspect_series, order
+
+FILES_A_PIECE = 500
+WORDS = pa.dictionary(pa.int32(), pa.string())
+# A row for each frame, or for a file that is refused (`rule` is then not empty, and the columns before it are).
+PIECE = pa.schema(
+    [
+        ("file", pa.int32()), ("frame", pa.int32()), ("id", pa.string()), ("patient", WORDS), ("series", WORDS),
+        ("position", pa.float64()), ("x", pa.float64()), ("y", pa.float64()), ("z", pa.float64()),
+        ("kind", WORDS), ("warnings", WORDS), ("rule", pa.string()), ("reason", pa.string()),
+    ]
+)  # fmt: skip
+ORDERED = PIECE.names[:11]
+REFUSED = pa.schema([(name, pa.string()) for name in Reject._fields])
+
+
+class _Piece(NamedTuple):
+    """One task: files whose headers are read, the first one's number, and where the table goes."""
+
+    start: int
+    files: list[RawFile]
+    hashed: bool
+    path: Path
+
+
+def scan(files: RawFiles, hashed: bool, work: Path, run: Run, share: Share) -> tuple[pa.Table, list[Reject]]:
+    """The slices in order (a row each, columns ORDERED: `file` counts in `files`), and the files that are refused.
+
+    `hashed`: ids are hashes of the SOPInstanceUID, else the UID itself. `patient` and `series` are ordinals ("p0001"),
+    `warnings` rule words joined by blanks. Leaves `names.csv` in `work`: the name and the slice that hashes stand for.
+    """
+    count = -(-len(files) // FILES_A_PIECE)
+    pieces = [work / f"headers-{number:05d}.parquet" for number in range(count)]
+    order_path, refused_path = work / "order.parquet", work / "refused.parquet"
+    if not order_path.exists():
+        waiting = [number for number in share.mine(range(count)) if not pieces[number].exists()]
+        tasks = (_piece(files, number, hashed, pieces[number]) for number in waiting)
+        progress = Progress("prepare-ct", "headers", sum(len(_rows(files, number)) for number in waiting))
+        for done in run(_read_piece, tasks):
+            progress.add(done)
+        if share.rank == 0:
+            wait_for_files(pieces, share, "prepare-ct: headers")
+            ordered, rejects = _order(files, pieces)
+            _write_names(work / "names.csv", files, ordered)
+            _write(pa.Table.from_pylist([reject._asdict() for reject in rejects], REFUSED), refused_path)
+            _write(ordered, order_path)  # last: it says that all are whole
+        else:
+            wait_for_files([order_path], share, "prepare-ct: order of the slices")
+    rejects = [Reject(**row) for row in pq.read_table(refused_path).to_pylist()]
+    return pq.read_table(order_path, read_dictionary=["patient", "series", "kind", "warnings"]), rejects
+
+
+def find_oddities(ordered: pa.Table) -> list[SeriesFinding]:
+    """What is odd in the geometry of each series; `ordered`: rows of `scan`'s table, in its order."""
+    findings: list[SeriesFinding] = []
+    codes = ordered["series"].combine_chunks().dictionary_encode().indices.to_numpy()
+    ends = np.flatnonzero(np.diff(codes, append=-1)) + 1
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        rows = ordered.slice(start, end - start).to_pylist()
+        placed = [
+            Placed(number, row["frame"], row["id"], row["patient"], row["series"], row["position"])
+            for number, row in enumerate(rows)
+        ]
+        findings += inspect_series(placed, _headers(ordered.slice(start, end - start)))
+    return findings
+
+
+def _rows(files: RawFiles, number: int) -> range:
+    return range(number * FILES_A_PIECE, min((number + 1) * FILES_A_PIECE, len(files)))
+
+
+def _piece(files: RawFiles, number: int, hashed: bool, path: Path) -> _Piece:
+    rows = _rows(files, number)
+    return _Piece(rows.start, chosen(files, pa.array(rows)), hashed, path)
+
+
+def _read_piece(piece: _Piece) -> int:
+    """Read the headers of a piece and write their table; returns the number of files."""
+    rows: list[dict[str, Any]] = []
+    with warnings.catch_warnings():
+        # pydicom's are silenced file by file, but in threads each such block may undo another's.
+        warnings.simplefilter("ignore")
+        for file, found in enumerate(ahead(_read_one, piece.files), piece.start):
+            rows += _piece_rows(file, found, piece.hashed)
+    _write(pa.Table.from_pylist(rows, PIECE), piece.path)
+    return len(piece.files)
+
+
+def _piece_rows(file: int, found: list[Header] | Reject, hashed: bool) -> list[dict[str, Any]]:
+    if isinstance(found, Reject):
+        return [{"file": file, "rule": found.rule, "reason": found.reason}]
+    return [
+        {
+            "file": file,
+            "frame": header.frame,
+            "id": short_hash(header.id) if hashed else header.id,
+            "patient": short_hash(header.patient),
+            "series": short_hash(f"{header.patient}\0{header.series}"),
+            "position": header.position,
+            **dict(zip("xyz", header.normal, strict=True)),
+            "kind": header.kind,
+            "warnings": " ".join(header.warnings),
+            "rule": "",
+        }
+        for header in found
+    ]
+
+
+def _read_one(file: RawFile) -> list[Header] | Reject:
+    try:
+        return read_headers(file.path)
+    except Refused as refused:
+        return Reject(file.id, refused.rule, refused.reason)
+    except OSError as error:
+        return Reject(file.id, "unreadable", error.strerror or type(error).__name__)
+
+
+def _order(files: RawFiles, pieces: Sequence[Path]) -> tuple[pa.Table, list[Reject]]:
+    """The pieces as one table in the order of the corpus, and the refused files."""
+    found = pa.concat_tables(pq.read_table(path, schema=PIECE) for path in pieces)
+    refused = found.filter(pc.not_equal(found["rule"], ""))
+    rejects = [
+        Reject(file.id, row["rule"], row["reason"])
+        for file, row in zip(chosen(files, refused["file"]), refused.to_pylist(), strict=True)
+    ]
+    found = found.filter(pc.equal(found["rule"], "")).select(ORDERED).unify_dictionaries()
+    placed, duplicates = order(_headers(found), hashed=False)  # hashes already, where they are to be
+    repeated = pc.unique(found["file"].take(pa.array(duplicates, pa.int64())))
+    reason = "its SOPInstanceUID was already read from another file"
+    rejects += [Reject(file.id, "duplicate", reason) for file in chosen(files, repeated)]
+    ordered = found.take(pa.array((slice_.file for slice_ in placed), pa.int64()))
+    for name in ("patient", "series"):
+        column = pa.array((getattr(slice_, name) for slice_ in placed), pa.string()).dictionary_encode()
+        ordered = ordered.set_column(ordered.column_names.index(name), name, column)
+    return ordered, rejects
+
+
+def _headers(table: pa.Table) -> list[Header]:
+    """Rows as headers; words that repeat are one object, so that 750,000 headers take some 200 MB."""
+    columns = [table["id"].to_pylist(), *(_interned(table[name]) for name in ("patient", "series"))]
+    columns += [table["frame"].to_pylist(), table["position"].to_pylist()]
+    normals: dict[tuple[float, float, float], tuple[float, float, float]] = {}
+    directions = zip(*(table[name].to_pylist() for name in "xyz"), strict=True)
+    columns.append([normals.setdefault(normal, normal) for normal in directions])
+    return [Header._make((*row, "", ())) for row in zip(*columns, strict=True)]
+
+
+def _interned(column: pa.ChunkedArray) -> list[str]:
+    whole = column.combine_chunks().dictionary_encode()
+    words = whole.dictionary.to_pylist()
+    return [words[code] for code in whole.indices.to_numpy()]
+
+
+def _write_names(path: Path, files: RawFiles, ordered: pa.Table) -> None:
+    """Which file a hash stands for, and which slice was read from it (empty: none)."""
+    missing = np.setdiff1d(np.arange(len(files)), ordered["file"].to_numpy())
+    numbers = pa.concat_arrays([ordered["file"].combine_chunks(), pa.array(missing, pa.int32())])
+    names = files.table["name"].take(numbers)
+    hashes = pa.array((short_hash(name.as_py()) for name in names), pa.string())
+    slices = pa.concat_arrays([ordered["id"].combine_chunks(), pa.array([""] * len(missing), pa.string())])
+    part = path.with_suffix(".part")
+    write_csv(pa.table({"file": hashes, "name": names, "slice": slices}), part)
+    part.replace(path)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    part = path.with_suffix(".part")
+    pq.write_table(table, part)
+    part.replace(path)

@@ -1,0 +1,52 @@
+import pytest
+from pydicom.dataset import Dataset
+
+from ct.head import check_kind, is_unknown_part
+from ct.pixels import Refused
+
+
+def ct(**tags: object) -> Dataset:
+    dataset = Dataset()
+    dataset.Modality = "CT"
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+@pytest.mark.parametrize(
+    "part", ["HEAD", "head", "BRAIN", "Skull base", "HEADNECK", "HEAD_AND_NECK", "ORBIT", "IAC EAR"]
+)
+def test_a_head_is_taken_without_a_word(part: str) -> None:
+    dataset = ct(BodyPartExamined=part)
+    check_kind(dataset)
+    assert not is_unknown_part(dataset)
+
+
+@pytest.mark.parametrize("part", ["ROUTINE", "WHOLEBODY", "CARM", "SHIP"])
+def test_an_unknown_part_is_taken_and_told(part: str) -> None:
+    dataset = ct(BodyPartExamined=part)
+    check_kind(dataset)
+    assert is_unknown_part(dataset)
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["CHEST", "Abdomen", "ABDOMENPELVIS", "CSPINE", "LSPINE", "C-SPINE", "NECK", "KNEE", "LEG", "HEART", "L_HIP"],
+)
+def test_another_part_is_refused(part: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_kind(ct(BodyPartExamined=part))
+    assert refused.value.rule == "not-head"
+
+
+def test_where_nothing_is_given_nothing_is_refused() -> None:
+    for dataset in (ct(), ct(BodyPartExamined="", ImageType=None), ct(ImageType=["DERIVED", "SECONDARY", "AXIAL"])):
+        check_kind(dataset)
+        assert not is_unknown_part(dataset)
+
+
+def test_reasons_quote_known_words_only() -> None:
+    for dataset in (ct(Modality="DOE^JANE"), ct(SOPClassUID="1.2.3.77"), ct(BodyPartExamined="DOE JANE CHEST")):
+        with pytest.raises(Refused) as refused:
+            check_kind(dataset)
+        assert not any(word in str(refused.value) for word in ("DOE", "77"))
