@@ -37,6 +37,7 @@ LAYERS, TILES, PRECINCTS = 64, 1024, 4096  # of JPEG 2000; what scanners and arc
 SOF3, SOF55, SOS = 0xC3, 0xF7, 0xDA  # JPEG lossless, JPEG-LS, start of scan
 NO_FRAMES = (0xC4, 0xC8, 0xCC)  # markers among those of frame headers that are none
 Pixels = npt.NDArray[np.uint16]
+Decoded = tuple[npt.NDArray[np.integer], int]  # samples, and how many of their low bits have a meaning
 
 
 class Stored(NamedTuple):
@@ -61,8 +62,8 @@ def read_native(pixels: Stored, frame: int, order: str) -> Pixels:
     return stored.reshape(pixels.rows, pixels.columns).astype(np.uint16, copy=False)
 
 
-def decode(pixels: Stored, frame: int, syntax: UID) -> Pixels:
-    """A frame of compressed pixels (rows × columns)."""
+def decode(pixels: Stored, frame: int, syntax: UID, signed: bool) -> Pixels:
+    """A frame of compressed pixels (rows × columns), negative values as two's complement."""
     if pixels.length != UNDEFINED:
         raise Refused("damaged", "compressed pixels are not in fragments")
     content = get_frame(
@@ -71,17 +72,21 @@ def decode(pixels: Stored, frame: int, syntax: UID) -> Pixels:
         number_of_frames=pixels.frames,
         extended_offsets=pixels.offsets,
     )
-    _, codec = COMPRESSED[syntax]
+    name, codec = COMPRESSED[syntax]
     try:
-        stored = codec(content, pixels.rows, pixels.columns)
+        stored, precision = codec(content, pixels.rows, pixels.columns)
     except (RuntimeError, ValueError) as error:  # imagecodecs' own are RuntimeErrors
-        raise Refused("damaged", f"{COMPRESSED[syntax][0]} pixels cannot be decoded ({type(error).__name__})") from None
+        raise Refused("damaged", f"{name} pixels cannot be decoded ({type(error).__name__})") from None
     if stored.shape != (pixels.rows, pixels.columns) or stored.dtype.kind not in "iu":
-        raise Refused("damaged", f"{COMPRESSED[syntax][0]} pixels are not what their header says")
-    return stored.astype(np.uint16)  # of a signed stream, two's complement
+        raise Refused("damaged", f"{name} pixels are not what their header says")
+    patterns = stored.astype(np.uint16)
+    if signed and precision < 16:  # a JPEG 2000 stream may have fewer bits than BitsStored says, and no sign
+        shift = 16 - precision
+        return ((patterns << shift).view(np.int16) >> shift).view(np.uint16)
+    return patterns
 
 
-def _rle(content: bytes, rows: int, columns: int) -> npt.NDArray[np.uint16]:
+def _rle(content: bytes, rows: int, columns: int) -> Decoded:
     """PS3.5 annex G: high bytes and low bytes, each as runs."""
     from imagecodecs import dicomrle_decode
 
@@ -91,28 +96,29 @@ def _rle(content: bytes, rows: int, columns: int) -> npt.NDArray[np.uint16]:
     decoded = dicomrle_decode(content, "<u2")
     if len(decoded) < 2 * rows * columns:
         raise Refused("truncated", f"{len(decoded):,} of {2 * rows * columns:,} bytes of pixels")
-    return np.frombuffer(decoded, "<u2", rows * columns).reshape(rows, columns)
+    return np.frombuffer(decoded, "<u2", rows * columns).reshape(rows, columns), 16
 
 
-def _jpeg_lossless(content: bytes, rows: int, columns: int) -> npt.NDArray[np.uint16]:
+def _jpeg_lossless(content: bytes, rows: int, columns: int) -> Decoded:
     """ITU-T T.81, process 14 with any selection value."""
     from imagecodecs import jpeg8_decode
 
-    return jpeg8_decode(_checked_jpeg(content, SOF3, rows, columns))
+    return jpeg8_decode(_checked_jpeg(content, SOF3, rows, columns)), 16
 
 
-def _jpeg_ls(content: bytes, rows: int, columns: int) -> npt.NDArray[np.uint16]:
+def _jpeg_ls(content: bytes, rows: int, columns: int) -> Decoded:
     """ITU-T T.87."""
     from imagecodecs import jpegls_decode
 
-    return jpegls_decode(_checked_jpeg(content, SOF55, rows, columns))
+    return jpegls_decode(_checked_jpeg(content, SOF55, rows, columns)), 16
 
 
-def _jpeg_2000(content: bytes, rows: int, columns: int) -> npt.NDArray[np.integer]:
+def _jpeg_2000(content: bytes, rows: int, columns: int) -> Decoded:
     """ITU-T T.800, and T.814 (high throughput)."""
     from imagecodecs import jpeg2k_decode
 
-    return jpeg2k_decode(_checked_codestream(content, rows, columns), numthreads=1)
+    stream, precision = _checked_codestream(content, rows, columns)
+    return jpeg2k_decode(stream, numthreads=1), precision
 
 
 def _checked_jpeg(content: bytes, kind: int, rows: int, columns: int) -> bytes:
@@ -139,8 +145,8 @@ def _checked_jpeg(content: bytes, kind: int, rows: int, columns: int) -> bytes:
     raise Refused("damaged", "the compressed stream has no frame header of the kind that the file names")
 
 
-def _checked_codestream(content: bytes, rows: int, columns: int) -> bytes:
-    """The JPEG 2000 codestream, without the boxes that some files have round it."""
+def _checked_codestream(content: bytes, rows: int, columns: int) -> tuple[bytes, int]:
+    """The JPEG 2000 codestream without the boxes that some files have round it, and its bits."""
     start = content.find(b"\xff\x4f\xff\x51")
     content = _ended(content[max(start, 0) :])
     if start < 0 or len(content) < 60:
@@ -149,13 +155,13 @@ def _checked_codestream(content: bytes, rows: int, columns: int) -> bytes:
         content, ">u4", 8, 8
     ).tolist()
     channels = int.from_bytes(content[40:42], "big")
-    precision, across, down = content[42:45]
-    _check_size((height - top, width - left, channels), (precision & 0x7F) + 1, rows, columns)
+    precision, across, down = (content[42] & 0x7F) + 1, *content[43:45]
+    _check_size((height - top, width - left, channels), precision, rows, columns)
     if (across, down) != (1, 1) or not tile_width or not tile_height:
         raise Refused("damaged", "the compressed stream is subsampled or has empty tiles")
     tiles = -(-(width - tile_left) // tile_width) * -(-(height - tile_top) // tile_height)
     _check_coding(content, tiles, rows * columns)
-    return content
+    return content, precision
 
 
 def _check_coding(content: bytes, tiles: int, pixels: int) -> None:
@@ -197,7 +203,7 @@ NATIVE = {
     DeflatedExplicitVRLittleEndian: "deflated",
     ExplicitVRBigEndian: "big endian",
 }
-COMPRESSED: dict[UID, tuple[str, Callable[[bytes, int, int], npt.NDArray[np.integer]]]] = {
+COMPRESSED: dict[UID, tuple[str, Callable[[bytes, int, int], Decoded]]] = {
     RLELossless: ("RLE", _rle),
     JPEGLossless: ("JPEG lossless", _jpeg_lossless),
     JPEGLosslessSV1: ("JPEG lossless", _jpeg_lossless),

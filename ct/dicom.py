@@ -109,7 +109,7 @@ def read_slice(content: bytes, frame: int = 0) -> Slice:
             raise Refused("damaged", f"has no frame {frame + 1}")
         encoding = _encoding(found.dataset, frame)
         if found.syntax in COMPRESSED:
-            stored = decode(pixels, frame, found.syntax)
+            stored = decode(pixels, frame, found.syntax, encoding.signed)
         else:
             stored = read_native(pixels, frame, ">" if found.syntax == ExplicitVRBigEndian else "<")
         spacing = _numbers(_value(found.dataset, frame, "PixelMeasuresSequence", "PixelSpacing"), 2)

@@ -86,8 +86,8 @@ def test_ranks_share_the_rows(accelerator: Accelerator) -> None:
 
 
 def test_the_held_out_classifier_on_real_photos(accelerator: Accelerator) -> None:
-    if not (data := os.environ.get("SCOPEFORMER_TEST_DATA")):
-        pytest.skip("SCOPEFORMER_TEST_DATA names no folder with imagenet/ and weights/")
+    if not (data := os.environ.get("SCOPEFORMER_REAL_DATA")):
+        pytest.skip("SCOPEFORMER_REAL_DATA names no folder with imagenet/ and weights/")
     from photos.folder import read_photo
 
     root = Path(data) / "imagenet"

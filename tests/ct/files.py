@@ -144,8 +144,8 @@ def jpeg_lossless(stored: npt.NDArray[np.uint16], bits: int, selection: int) -> 
 
 
 def real_slices() -> list[Path]:
-    """Real slices below SCOPEFORMER_TEST_DATA, or the test is skipped."""
-    root = os.environ.get("SCOPEFORMER_TEST_DATA")
+    """Real slices below SCOPEFORMER_REAL_DATA, or the test is skipped."""
+    root = os.environ.get("SCOPEFORMER_REAL_DATA")
     if not root or not (Path(root) / "rsna").is_dir():
-        pytest.skip("SCOPEFORMER_TEST_DATA names no folder with rsna/: nothing was tried on real slices")
+        pytest.skip("SCOPEFORMER_REAL_DATA names no folder with rsna/: nothing was tried on real slices")
     return sorted((Path(root) / "rsna").rglob("*.dcm"))

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 import pytest
 from pydicom.uid import (
     HTJ2K,
@@ -87,6 +88,15 @@ def test_signed_12_bit_patterns_keep_their_sign(tmp_path: Path) -> None:
     for syntax in (RLELossless, JPEGLossless, JPEGLSLossless):
         path = write_dicom(tmp_path / "a.dcm", hu, syntax, [compressed(hu, syntax, 12)], **tags)
         assert (hu_of(path) == np.maximum(hu, -1024)).all()
+
+
+def test_a_stream_of_fewer_bits_than_the_header_says_keeps_its_sign(tmp_path: Path) -> None:
+    hu = head().clip(-2048, 2047)
+    patterns = hu.astype(np.uint16) & 0xFFF  # 12 bits without sign in the stream, 16 with sign in the file
+    frames = [compressed(patterns, JPEG2000Lossless, 12)]
+    path = write_dicom(tmp_path / "a.dcm", hu, JPEG2000Lossless, frames, RescaleIntercept="0")
+    assert (hu_of(path) == pydicom.dcmread(path).pixel_array).all()
+    assert (hu_of(path) == np.maximum(hu, -1024)).all()
 
 
 def test_frames_are_decoded_one_by_one(tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ RULES = {
 
 def cases() -> list[dict[str, str]]:
     """Rows of cases.csv, `file` as a path; `dicom_cases/` lies where `tests.ct.real_labels` looks for `labels/`."""
-    root = Path(os.environ.get("SCOPEFORMER_TEST_DATA") or "missing")
+    root = Path(os.environ.get("SCOPEFORMER_REAL_DATA") or "missing")
     for folder in (root / "dicom_cases", (root / "imagenet").resolve().parent / "dicom_cases"):
         if (folder / "cases.csv").is_file():
             with (folder / "cases.csv").open(newline="") as file:
                 return [{**row, "file": str(folder / row["file"])} for row in csv.DictReader(file)]
-    pytest.skip("SCOPEFORMER_TEST_DATA has no dicom_cases/: nothing was tried on other people's files")
+    pytest.skip("SCOPEFORMER_REAL_DATA has no dicom_cases/: nothing was tried on other people's files")
 
 
 def test_every_case_is_read_or_refused_as_expected() -> None:

@@ -4,6 +4,8 @@ from pydicom.dataset import Dataset
 from ct.head import check_kind, is_unknown_part
 from ct.pixels import Refused
 
+pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
+
 
 def ct(**tags: object) -> Dataset:
     dataset = Dataset()

@@ -106,9 +106,9 @@ def test_a_byte_order_mark_quotes_and_windows_line_ends_are_read() -> None:
 
 
 def test_the_real_csv_equals_a_plain_reading() -> None:
-    root = os.environ.get("SCOPEFORMER_TEST_DATA")
+    root = os.environ.get("SCOPEFORMER_REAL_DATA")
     if not root or not (path := Path(root) / "rsna/stage_2_train.csv").is_file():
-        pytest.skip("SCOPEFORMER_TEST_DATA names no folder with rsna/stage_2_train.csv")
+        pytest.skip("SCOPEFORMER_REAL_DATA names no folder with rsna/stage_2_train.csv")
     plain: dict[str, dict[str, int]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):

@@ -358,7 +358,7 @@ def test_unreadable_files_are_rejects_and_nothing_readable_is_an_error(raw: Path
 
 def test_real_slices_all_become_images(tmp_path: Path) -> None:
     real_slices()
-    root = Path(os.environ["SCOPEFORMER_TEST_DATA"]) / "rsna/stage_2_train"
+    root = Path(os.environ["SCOPEFORMER_REAL_DATA"]) / "rsna/stage_2_train"
     counts = run(root, tmp_path, shard_rows=None)
     assert counts["slices"] == counts["files"] and counts["repaired"] == 0 and not counts["rejected_by"]
     index = Images(tmp_path / "hu-32").index

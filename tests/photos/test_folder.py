@@ -145,8 +145,8 @@ def test_too_many_pixels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_real_photos(tmp_path: Path) -> None:
-    if not (data := os.environ.get("SCOPEFORMER_TEST_DATA")):
-        pytest.skip("SCOPEFORMER_TEST_DATA names no folder with imagenet/")
+    if not (data := os.environ.get("SCOPEFORMER_REAL_DATA")):
+        pytest.skip("SCOPEFORMER_REAL_DATA names no folder with imagenet/")
     root = Path(data) / "imagenet"
     write_manifest(root, tmp_path / "photos.csv", tmp_path / "memory.csv")
     folder = open_folder(root, tmp_path / "photos.csv", SPLITS)
