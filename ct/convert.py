@@ -5,12 +5,12 @@ pixels are turned into indices once, in buffers that the process keeps: two look
 memory.
 """
 
-import hashlib
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from corpus.windows import Windows, apply_window, hu_range, quantise
 from ct.dicom import FLOOR, Encoding, Refused, Slice, hu_table
@@ -77,15 +77,15 @@ def resize(image: npt.NDArray[np.uint8], rows: int, columns: int) -> npt.NDArray
 def content_hash(hu: npt.NDArray[np.int16]) -> str:
     """16 hex digits that are the same for the same Hounsfield units (rows × columns) however a file stores them.
 
-    First half of SHA-256 over shape and values. Empty for a slice of one value, or with nothing denser than air: such
-    slices are alike in patients who have nothing to do with each other.
+    XXH3 (64 bits) of shape and values: among 750,000 slices a chance hit is 1 in 10⁸. Empty for a slice of one value or
+    with nothing denser than air: such slices are alike in patients who have nothing to do with each other.
     """
     lowest, highest = hu.min(), hu.max()
     if lowest == highest or highest < AIR:
         return ""
-    digest = hashlib.sha256(f"{hu.shape[0]} {hu.shape[1]}\n".encode())
+    digest = xxhash.xxh3_64(f"{hu.shape[0]} {hu.shape[1]}\n".encode())
     digest.update(np.ascontiguousarray(hu, "<i2").data)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=4)
