@@ -49,7 +49,8 @@ def check_rendered(params: dict[str, Any]) -> None:
 
 
 def _main(name: str) -> None:
-    from stages.graph import declarations, validate
+    from stages.graph import declarations
+    from stages.nodes import validate
 
     params = load_yaml(ROOT / "params.yaml")
     validate(params)

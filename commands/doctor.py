@@ -81,7 +81,8 @@ def _device(local: Local) -> list[Finding]:
 
 def _graph(params: dict[str, Any]) -> list[Finding]:
     from commands.declared import check_rendered
-    from stages.graph import declarations, validate
+    from stages.graph import declarations
+    from stages.nodes import validate
 
     try:
         validate(params)

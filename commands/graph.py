@@ -3,7 +3,8 @@
 from settings.errors import BadParameter
 from settings.loader import load_yaml, nearest
 from settings.places import ROOT
-from stages.graph import render, to_yaml, validate
+from stages.graph import render, to_yaml
+from stages.nodes import validate
 
 
 def write_graph() -> None:

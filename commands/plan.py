@@ -6,7 +6,8 @@ import yaml
 
 from settings.loader import load_yaml
 from settings.places import ROOT
-from stages.graph import Declaration, declarations, validate
+from stages.graph import Declaration, declarations
+from stages.nodes import validate
 
 
 def print_plan() -> None:

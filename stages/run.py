@@ -22,7 +22,8 @@ from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
 
 P = TypeVar("P", bound=BaseModel)
 MANIFESTS = tuple(f"data/{kind}.csv" for kind in ("ct", "labels", "photos"))
-EXEMPT = ("pipeline.py", "commands/", "stages/graph.py")  # they decide what runs, not what a stage computes
+# They decide what runs, not what a stage computes.
+EXEMPT = ("pipeline.py", "commands/", "stages/graph.py", "stages/nodes.py")
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -76,20 +77,20 @@ class Job:
         data: Any = self.parameters
         for part in name.split("."):
             if part not in data:
-                raise BadParameter(f"{self.name}: reads the undeclared parameter {name}; declare it in stages/graph.py")
+                raise BadParameter(f"{self.name}: reads the undeclared parameter {name}; declare it in stages/nodes.py")
             data = data[part]
         return read_section(model, data, name)
 
     def input(self, path: str) -> Path:
         """A declared input that exists."""
         if path not in self.inputs:
-            raise BadArtifact(f"{self.name}: reads {path}, which it does not declare; declare it in stages/graph.py")
+            raise BadArtifact(f"{self.name}: reads {path}, which it does not declare; declare it in stages/nodes.py")
         return ROOT / path
 
     def out(self, path: str) -> Path:
         """Where to write a declared out: an empty folder, or the path of a file if it has a suffix."""
         if path not in self.outs:
-            raise BadArtifact(f"{self.name}: writes {path}, which it does not declare; declare it in stages/graph.py")
+            raise BadArtifact(f"{self.name}: writes {path}, which it does not declare; declare it in stages/nodes.py")
         return _beside(path)
 
     def raw(self, what: Raw) -> Path:

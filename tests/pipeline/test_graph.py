@@ -8,7 +8,8 @@ import yaml
 from settings.errors import BadParameter
 from settings.loader import load_yaml
 from settings.places import ROOT
-from stages.graph import ROOMS, closure, declarations, nodes, render, to_yaml, validate
+from stages.graph import ROOMS, closure, declarations, render, to_yaml
+from stages.nodes import nodes, validate
 
 STAGES = {
     "prepare-ct", "split-ct", "prepare-photos", "gan-train", "gan-generate", "gan-audit", "corpus-pretrain",

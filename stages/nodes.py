@@ -1,0 +1,271 @@
+"""Which stage reads and writes what, for the parameters and the CNN, corpus and variant tables at hand.
+
+`stages/graph.py` turns it into `dvc.yaml`. Neither is in a stage's closure: what they decide DVC compares itself.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit.parameters import GanAudit
+from backbones.parameters import Cnn, CnnFinetune, Corpus, CorpusPretrain, ExtractFeatures, Weights
+from corpus.windows import hu_range, parse_windows
+from ct.parameters import PrepareCt, SplitCt
+from ct.phantom_parameters import PhantomCt
+from evaluation.parameters import Evaluate, Floors, Report
+from gan.parameters import GanGenerate, GanTrain
+from photos.parameters import PreparePhotos
+from settings.errors import BadParameter
+from settings.loader import Parameters, known_section, nearest, read_section, read_table, read_value
+from vit.parameters import Variant, Vit, VitTrain
+
+SECTIONS: dict[str, type[Parameters]] = {
+    "phantom_ct": PhantomCt, "prepare_ct": PrepareCt, "split_ct": SplitCt, "prepare_photos": PreparePhotos,
+    "gan_train": GanTrain, "gan_generate": GanGenerate, "gan_audit": GanAudit,
+    "corpus_pretrain": CorpusPretrain, "cnn_finetune": CnnFinetune, "extract_features": ExtractFeatures,
+    "vit": Vit, "vit_train": VitTrain, "evaluate": Evaluate, "floors": Floors, "report": Report,
+}  # fmt: skip
+TABLES = {"cnns": Cnn, "variants": Variant, "corpora": Corpus}
+SPLIT = {
+    name: f"artifacts/split/{name}.parquet"
+    for name in ("train-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage, or one foreach group of stages (`items`: key → the inputs of that item alone)."""
+
+    name: str
+    deps: list[str]
+    params: list[str]
+    outs: list[str]
+    items: dict[str, list[str]] | None = None
+    ranks: bool = False  # runs under the launch that `local.yaml` names
+    files: list[str] = field(default_factory=list)  # files the code reads besides modules: templates
+
+    @property
+    def module(self) -> str:
+        """The stage file, `stages/gan_train.py` for `gan-train`."""
+        return f"stages/{self.name.replace('-', '_')}.py"
+
+
+def validate(params: dict[str, Any]) -> None:
+    """BadParameter for the first thing in `params.yaml` that cannot be, also across sections."""
+    known = [*SECTIONS, *TABLES, "seed", "windows", "imagenet"]
+    known_section(params, known)
+    for name in known:
+        if name not in params:
+            raise BadParameter(f"params.yaml: section '{name}' is missing; take it from profiles/demo.yaml")
+    read_value(int, params["seed"], "seed")
+    read_value(Weights | None, params["imagenet"], "imagenet")
+    hu_range(parse_windows(params["windows"]))
+    for name, model in SECTIONS.items():
+        read_section(model, params[name], name)
+    cnns, variants = _tables(params)
+    sides = read_section(PrepareCt, params["prepare_ct"], "prepare_ct").sides
+    wanted = [(f"cnns.{name}", cnn.side) for name, cnn in cnns.items()]
+    wanted += [(f"variants.{name}", v.side) for name, v in variants.items() if not v.cnns and v.side]
+    for where, side in wanted:
+        if side not in sides:
+            raise BadParameter(f"{where}.side: {side} is not among prepare_ct.sides {list(sides)}; add it there")
+    for name, variant in variants.items():
+        for cnn in variant.cnns:
+            if cnn not in cnns:
+                raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
+    if list(params["corpora"]) != ["photos"]:
+        raise BadParameter("corpora: must name photos, and nothing else; no stage makes another corpus of photos")
+
+
+def _tables(params: dict[str, Any]) -> tuple[dict[str, Cnn], dict[str, Variant]]:
+    read_table(Corpus, params["corpora"], "corpora")
+    return read_table(Cnn, params["cnns"], "cnns"), read_table(Variant, params["variants"], "variants")
+
+
+def nodes(params: dict[str, Any]) -> list[Node]:
+    """The graph that these parameters ask for, in an order in which it can run. `params` must be valid."""
+    graph = [*_data(params), *_translator(params), *_cnns(params), *_heads(params)]
+    return [*graph, _report(graph)]
+
+
+def _data(params: dict[str, Any]) -> list[Node]:
+    """From files, or what stands for them, to slices, their split, and photos."""
+    phantom = params["prepare_ct"]["source"] == "phantom"
+    drawn = params["prepare_photos"]["source"] == "drawn"
+    source = ["artifacts/phantom"] if phantom else []
+    listed = [file] if (file := params["split_ct"]["file"]) else []
+    graph = []
+    if phantom:
+        graph.append(Node("phantom-ct", [], ["phantom_ct"], ["artifacts/phantom", "artifacts/phantom-masks"]))
+    return [
+        *graph,
+        Node(
+            "prepare-ct",
+            source or ["data/ct.csv"],
+            ["prepare_ct", "windows"],
+            [*_images(params).values(), _hu(params)],
+        ),
+        Node(
+            "split-ct",
+            [_hu(params), *(source or ["data/labels.csv"]), *listed],
+            ["split_ct", "prepare_ct.source", "prepare_ct.ids", "prepare_ct.hu_side"],
+            [*SPLIT.values(), "artifacts/split/folds.csv", "artifacts/split/label-report.csv"],
+        ),
+        Node("prepare-photos", [] if drawn else ["data/photos.csv"], ["prepare_photos"], ["artifacts/photos"]),
+    ]
+
+
+def _translator(params: dict[str, Any]) -> list[Node]:
+    """Photos into the look of CT, and whether that is any good."""
+    classifier = [] if params["gan_audit"]["classifier"] else ["artifacts/pretrained/photos"]
+    return [
+        Node(
+            "gan-train",
+            ["artifacts/photos", _hu(params), SPLIT["train-ids"]],
+            ["gan_train", "prepare_ct.hu_side", "seed"],
+            ["artifacts/gan"],
+            ranks=True,
+        ),
+        Node(
+            "gan-generate",
+            ["artifacts/gan", "artifacts/photos"],
+            ["gan_generate"],
+            ["artifacts/translated"],
+            ranks=True,
+        ),
+        Node(
+            "corpus-pretrain",
+            ["artifacts/photos"],
+            ["corpus_pretrain", "imagenet", "seed", "corpora.${key}"],
+            ["artifacts/pretrained/${key}"],
+            items={name: [] for name in params["corpora"]},
+            ranks=True,
+        ),
+        Node(
+            "gan-audit",
+            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier],
+            ["gan_audit", "prepare_ct.hu_side", "seed"],
+            ["artifacts/audit"],
+            ranks=True,
+        ),
+        Node(
+            "gan-pretrain",
+            ["artifacts/translated", *_imagenet(params)],
+            ["corpus_pretrain", "imagenet", "seed"],
+            ["artifacts/pretrained/translated"],
+            ranks=True,
+        ),
+    ]
+
+
+def _cnns(params: dict[str, Any]) -> list[Node]:
+    """CNNs fitted on CT, and the feature maps of those that a variant uses."""
+    cnns, variants = _tables(params)
+    images = _images(params)
+    made = {"imagenet": _imagenet(params), "gan-pretrain": ["artifacts/pretrained/translated"]}
+    starts = {name: made.get(str(cnn.start), []) for name, cnn in cnns.items()}
+    tuned = [name for name, cnn in cnns.items() if cnn.trained_on == "ct"]
+    used = {name for variant in variants.values() for name in variant.cnns}
+    graph = []
+    if tuned:
+        graph.append(
+            Node(
+                "cnn-finetune",
+                _fitting(),
+                ["cnn_finetune", "imagenet", "seed", "cnns.${key}"],
+                ["artifacts/cnns/${key}"],
+                items={name: [images[cnns[name].side], *starts[name]] for name in tuned},
+                ranks=True,
+            )
+        )
+    if used:
+        graph.append(
+            Node(
+                "extract-features",
+                [],
+                ["extract_features", "imagenet", "seed", "cnns.${key}"],
+                ["artifacts/features/${key}"],
+                items={
+                    name: [images[cnn.side], *([f"artifacts/cnns/{name}"] if name in tuned else starts[name])]
+                    for name, cnn in cnns.items()
+                    if name in used
+                },
+                ranks=True,
+            )
+        )
+    return graph
+
+
+def _heads(params: dict[str, Any]) -> list[Node]:
+    """Variants of the head, their scores, and the floors beside them."""
+    _, variants = _tables(params)
+    images = _images(params)
+
+    def sources(variant: Variant) -> list[str]:
+        return [f"artifacts/features/{cnn}" for cnn in variant.cnns] or [images[int(variant.side or 0)]]
+
+    return [
+        Node(
+            "vit-train",
+            _fitting(),
+            ["vit", "vit_train", "seed", "variants.${key}"],
+            ["artifacts/vit/${key}"],
+            items={name: sources(variant) for name, variant in variants.items()},
+            ranks=True,
+        ),
+        Node(
+            "evaluate",
+            [SPLIT["parts"], SPLIT["labels-val"], SPLIT["labels-test"]],
+            ["evaluate", "variants.${key}"],
+            ["artifacts/evaluation/${key}"],
+            items={name: [f"artifacts/vit/{name}", *sources(variant)] for name, variant in variants.items()},
+            ranks=True,
+        ),
+        Node(
+            "floors",
+            [_hu(params), SPLIT["parts"], SPLIT["labels-train"], SPLIT["labels-test"]],
+            ["floors", "prepare_ct.hu_side"],
+            ["artifacts/floors"],
+        ),
+    ]
+
+
+def _report(graph: list[Node]) -> Node:
+    """Reads what all the others made, but raw data, feature maps and labels, and every provenance."""
+    hidden = ("artifacts/split/label", "artifacts/split/folds", "artifacts/features/")
+    made = [out for node in graph for out in all_outs(node)]
+    made = [out for out in made if not out.startswith(hidden) and out != "artifacts/phantom"]
+    return Node(
+        "report",
+        [*made, *(f"artifacts/provenance/{name}.json" for node in graph for name in full_names(node))],
+        ["report", "variants", "cnns", "corpora", "prepare_ct", "prepare_photos.source", "imagenet"],
+        ["artifacts/report"],
+        files=["evaluation/report.html.j2"],
+    )
+
+
+def _hu(params: dict[str, Any]) -> str:
+    return f"artifacts/ct/hu-{params['prepare_ct']['hu_side']}"
+
+
+def _images(params: dict[str, Any]) -> dict[int, str]:
+    return {side: f"artifacts/ct/images-{side}" for side in params["prepare_ct"]["sides"]}
+
+
+def _fitting() -> list[str]:
+    """What every training on labelled slices reads of the split."""
+    return [SPLIT["parts"], SPLIT["labels-train"], SPLIT["labels-val"]]
+
+
+def _imagenet(params: dict[str, Any]) -> list[str]:
+    """What ImageNet pretraining gave: a weights file (a parameter) or, without one, the CNN trained on the photos."""
+    return [] if params["imagenet"] else ["artifacts/pretrained/photos"]
+
+
+def full_names(node: Node) -> list[str]:
+    """Names of its stages: its own, or one for each item of the group."""
+    return [node.name] if node.items is None else [f"{node.name}@{key}" for key in node.items]
+
+
+def all_outs(node: Node) -> list[str]:
+    """Outs of all its items."""
+    return [out.replace("${key}", key) for key in (node.items or {"": []}) for out in node.outs]
