@@ -10,6 +10,7 @@ from settings.errors import BadArtifact
 
 Floats = npt.NDArray[np.float64]
 CLIP = 1e-15  # what Kaggle's metric clips at
+FEW = 10  # positive patients below which an AUC is not given: the count stands in its place
 
 
 def label_weights(names: Sequence[str]) -> Floats:
@@ -19,8 +20,9 @@ def label_weights(names: Sequence[str]) -> Floats:
 
 def sigmoid(logits: npt.NDArray[Any]) -> Floats:
     """Logits to probabilities, in float64, without overflow."""
-    half = np.tanh(logits.astype(np.float64) / 2) / 2
-    return np.asarray(half + 0.5, dtype=np.float64)
+    from scipy.special import expit
+
+    return np.asarray(expit(logits.astype(np.float64)), dtype=np.float64)
 
 
 def log_losses(truth: npt.NDArray[Any], probability: Floats, clip: float = CLIP) -> Floats:
@@ -67,7 +69,9 @@ def counts(truth: npt.NDArray[Any], patients: Sequence[str], names: Sequence[str
 def summary(
     truth: npt.NDArray[Any], probability: Floats, patients: Sequence[str], names: Sequence[str], clip: float = CLIP
 ) -> dict[str, Any]:
-    """Every figure of one part, as JSON takes it: an AUC or average precision that is not defined is None.
+    """Every figure of one part, as JSON takes it.
+
+    An AUC or average precision is None where it is not defined, and with fewer than FEW positive patients.
 
     `mean_auc` is over the `auc_labels` that have one. Raises BadArtifact for a probability that is no number, and
     for an empty part.
@@ -80,13 +84,14 @@ def summary(
     losses = log_losses(truth, probability, clip).mean(axis=0)
     labels = {}
     for i, name in enumerate(names):
+        enough = found["positive_patients"][name] >= FEW
         labels[name] = {
             "positive_slices": found["positive_slices"][name],
             "positive_patients": found["positive_patients"][name],
             "log_loss": float(losses[i]),
             "accuracy": float(((probability[:, i] > 0.5) == (truth[:, i] > 0)).mean()),
-            "auc": auc(truth[:, i], probability[:, i]),
-            "average_precision": average_precision(truth[:, i], probability[:, i]),
+            "auc": auc(truth[:, i], probability[:, i]) if enough else None,
+            "average_precision": average_precision(truth[:, i], probability[:, i]) if enough else None,
         }
     defined = [label["auc"] for label in labels.values() if label["auc"] is not None]
     return {

@@ -8,12 +8,28 @@ from settings.loader import Parameters
 
 Clip = Annotated[float, Field(gt=0, le=0.01)]  # probabilities are held this far from 0 and 1 before the logarithm
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Intervals(Parameters):
+    """How far a figure may be off: patients drawn with replacement."""
+
+    replicates: int = Field(ge=100, le=100_000)  # draws of patients
+    confidence: float = Field(gt=0.5, lt=1)
+    seed: int = Field(ge=0)  # of the draws alone
+
 
 class Evaluate(Parameters):
     """Scores of a head on val and test."""
 
     clip: Clip  # Kaggle's: 1e-15
     batch: int = Field(gt=0)  # slices in a forward pass, over all ranks; changes no figure
+    intervals: Intervals  # of floors too
+    bins: int = Field(ge=2, le=100)  # of the calibration error, equal in count, at most; Guo et al.: 15
+    sensitivity: Share  # on val; the specificity there is counted on test
+    specificity: Share  # on val; the sensitivity there is counted on test
+    prevalence: Share  # for which predictive values are stated
+    top: int = Field(ge=1)  # highest slices of a patient whose mean the aggregate takes
 
 
 class Floors(Parameters):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from corpus.card import read_card, write_card
 from evaluation.lesions import auc_by_size, write_sizes
+from evaluation.metrics import FEW
 from evaluation.plots import curves, figure2, figures_by_images, point, sizes, write_points
 from evaluation.table import (
     PAPER,
@@ -29,7 +30,6 @@ from evaluation.table import (
     write_table,
 )
 
-FEW = 10  # positive patients below which an AUC is hardly worth its digits
 WIDEST = 1400  # pixels of a picture on the page
 
 

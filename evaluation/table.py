@@ -46,6 +46,10 @@ class Row:
     mean_accuracy: float | None = None
     mean_auc: float | None = None
     auc_any: float | None = None
+    weighted_log_loss_low: float | None = None  # ends of the interval over patients; one seed
+    weighted_log_loss_high: float | None = None
+    auc_any_low: float | None = None
+    auc_any_high: float | None = None
     positive_patients: int | None = None  # of `any`, on test
     train_weighted_log_loss: float | None = None  # CNNs only
     val_weighted_log_loss: float | None = None
@@ -133,7 +137,12 @@ def head_input(card: Mapping[str, Any]) -> str:
 def _figures(part: Mapping[str, Any]) -> dict[str, Any]:
     names = ("weighted_log_loss", "equal_log_loss", "mean_accuracy", "mean_auc", "auc_any")
     positive = part["labels"].get("any", {}).get("positive_patients")
-    return {**{name: part[name] for name in names}, "positive_patients": positive}
+    ends = {
+        f"{name}_{end}": part.get("intervals", {}).get(name, {}).get(end)
+        for name in ("weighted_log_loss", "auc_any")
+        for end in ("low", "high")
+    }
+    return {**{name: part[name] for name in names}, **ends, "positive_patients": positive}
 
 
 def write_table(path: Path, rows: list[Row]) -> None:

@@ -1,27 +1,24 @@
 """evaluate@<variant>: a head's scores on val and test, and every figure drawn from them.
 
-One of the two stages that read test labels. Nothing is chosen here.
+One of the two stages that read test labels. Temperatures, thresholds and the patients' regression are fitted on val.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpus.card import write_card
 from ct.labels import LABELS
-from evaluation.labelled import Labelled, read_labelled
-from evaluation.metrics import sigmoid, summary
+from evaluation.labelled import read_labelled
+from evaluation.outputs import METRICS, write_evaluation
 from evaluation.parameters import Evaluate
+from evaluation.scores import score_table
 from settings.errors import BadArtifact
 from stages.compute import accelerate
 from stages.run import Job
 from vit.head import predict
 from vit.parameters import Variant
-
-METRICS = ("weighted_log_loss", "mean_accuracy", "auc_any", "mean_auc")
 
 
 def run(job: Job) -> None:
@@ -40,19 +37,10 @@ def run(job: Job) -> None:
     logits = predict(head, sources, rows, accelerator, decisions, parameters.batch)
     if accelerator.is_main_process:
         folder = job.out(f"artifacts/evaluation/{job.key}")
-        split = np.split(logits, [len(slices["val"].ids)])
-        details = {}
-        for (part, labelled), scores in zip(slices.items(), split, strict=True):
-            details[part] = summary(labelled.truth, sigmoid(scores), labelled.patients, LABELS, parameters.clip)
-        pq.write_table(score_table(slices, logits), folder / "scores.parquet")
-        figures = {name: details["test"][name] for name in METRICS}
-        (folder / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n")
-        (folder / "details.json").write_text(json.dumps(details, indent=1) + "\n")
+        test = write_evaluation(folder, score_table(slices, logits, LABELS), LABELS, parameters)["test"]
         write_card(folder, "evaluation", variant=job.key, labels=list(LABELS), count=len(logits), clip=parameters.clip)
-        words = ", ".join(f"{name} {'n/a' if value is None else f'{value:.4f}'}" for name, value in figures.items())
-        print(
-            f"{job.name}: test, {len(slices['test'].ids):,} slices of {details['test']['patients']:,} patients: {words}"
-        )
+        words = ", ".join(f"{name} {'n/a' if test[name] is None else f'{test[name]:.4f}'}" for name in METRICS)
+        print(f"{job.name}: test, {test['slices']:,} slices of {test['patients']:,} patients: {words}")
     accelerator.wait_for_everyone()
 
 
@@ -66,16 +54,3 @@ def rows_of(ids: list[str], sources: list[Path]) -> np.ndarray:
     if missing := [id_ for id_ in ids if id_ not in place]:
         raise BadArtifact(f"{sources[0]}: has no slice {missing[0]} ({len(missing)} are missing); run `dvc repro`")
     return np.array([place[id_] for id_ in ids], dtype=np.int64)
-
-
-def score_table(slices: dict[str, Labelled], logits: np.ndarray) -> pa.Table:
-    """id, patient, part, the six labels (uint8), the six logits (float32)."""
-    truth = np.concatenate([part.truth for part in slices.values()])
-    columns: dict[str, pa.Array] = {
-        "id": pa.array([id_ for part in slices.values() for id_ in part.ids], pa.string()),
-        "patient": pa.array([patient for part in slices.values() for patient in part.patients], pa.string()),
-        "part": pa.array([name for name, part in slices.items() for _ in part.ids], pa.string()),
-    }
-    columns |= {label: pa.array(truth[:, i]) for i, label in enumerate(LABELS)}
-    columns |= {f"logit_{label}": pa.array(logits[:, i].astype(np.float32)) for i, label in enumerate(LABELS)}
-    return pa.table(columns)

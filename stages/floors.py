@@ -1,15 +1,18 @@
 """floors: what always-no, prevalences, slice position and hyperdense area reach on test.
 
-One of the two stages that read test labels. Everything is fitted on train; no network, no torch.
+One of the two stages that read test labels. Everything is fitted on train; no network, no torch. Each floor's answers
+are left as `scores-<floor>.parquet`, so that a variant can be compared with it patient by patient.
 """
 
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from corpus.card import write_card
 from corpus.images import Images
 from ct.labels import LABELS
+from evaluation.figures import with_intervals
 from evaluation.floors import (
     always_no,
     hyperdense_areas,
@@ -20,7 +23,8 @@ from evaluation.floors import (
 )
 from evaluation.labelled import Labelled, read_labelled
 from evaluation.metrics import Floats, auc, counts, summary
-from evaluation.parameters import Floors
+from evaluation.parameters import Floors, Intervals
+from evaluation.scores import score_table
 from settings.errors import BadParameter
 from stages.run import Job
 
@@ -29,6 +33,7 @@ AT_ONCE = 1024  # slices in memory
 
 def run(job: Job) -> None:
     parameters = job.section(Floors, "floors")
+    intervals = job.section(Intervals, "evaluate.intervals")
     images = Images(job.input(f"artifacts/ct/hu-{job.parameters['prepare_ct']['hu_side']}"), "hu")
     if parameters.bone > images.card["hu_range"][1]:
         raise BadParameter(
@@ -50,7 +55,9 @@ def run(job: Job) -> None:
         "hyperdense-area": logistic(train.truth, areas, test_areas),
     }
     floors = {
-        name: summary(test.truth, answer, test.patients, LABELS, parameters.clip) for name, answer in answers.items()
+        name: summary(test.truth, answer, test.patients, LABELS, parameters.clip)
+        | {"intervals": with_intervals(test.truth, answer, answer, test.patients, LABELS, parameters.clip, intervals)}
+        for name, answer in answers.items()
     }
     area = {  # the area itself as the score: nothing fitted
         "auc_any_test": auc(test.truth[:, LABELS.index("any")], test_areas),
@@ -60,6 +67,10 @@ def run(job: Job) -> None:
     found = {"train": part_counts(train), "test": part_counts(test), "area": area, "floors": floors}
     folder = job.out("artifacts/floors")
     (folder / "floors.json").write_text(json.dumps(found, indent=1) + "\n")
+    for name, answer in answers.items():
+        held = answer.clip(parameters.clip, 1 - parameters.clip)
+        table = score_table({"test": test}, np.log(held) - np.log1p(-held), LABELS)
+        pq.write_table(table, folder / f"scores-{name}.parquet")
     write_card(folder, "floors", labels=list(LABELS), floors=list(answers), clip=parameters.clip)
     for name, figures in floors.items():
         loss, accuracy = figures["weighted_log_loss"], figures["mean_accuracy"]

@@ -80,8 +80,18 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
     return {
         "stages": stages,
         "metrics": ["artifacts/audit/metrics.json", *metrics] if "gan-audit" in names else metrics,
-        "plots": [{path: {"x": "images"}} for path in curves],
+        "plots": [{path: {"x": "images"}} for path in curves] + _score_plots(params),
     }
+
+
+def _score_plots(params: dict[str, Any]) -> list[Any]:
+    """Of every evaluation: ROC and precision of `any` as curves, all labels and the reliability as pictures."""
+    axes = {"roc.csv": "false_positive_rate", "precision-recall.csv": "recall"}
+    plots: list[Any] = []
+    for folder in (f"artifacts/evaluation/{key}" for key in params["variants"]):
+        plots += [{f"{folder}/{name}": {"x": x, "y": "any"}} for name, x in axes.items()]
+        plots += [f"{folder}/{name}.png" for name in ("curves", "reliability")]
+    return plots
 
 
 def to_yaml(content: dict[str, Any]) -> str:

@@ -223,7 +223,7 @@ def _heads(params: dict[str, Any]) -> list[Node]:
         Node(
             "floors",
             [_hu(params), SPLIT["parts"], SPLIT["labels-train"], SPLIT["labels-test"]],
-            ["floors", "prepare_ct.hu_side"],
+            ["floors", "evaluate.intervals", "prepare_ct.hu_side"],
             ["artifacts/floors"],
         ),
     ]
