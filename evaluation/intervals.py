@@ -49,9 +49,9 @@ class Estimate:
     @property
     def smallest_detectable(self) -> float:
         """The true difference that a test at this confidence would find in 8 of 10 repetitions of all of this."""
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        quantiles = t.ppf([(1 + self.confidence) / 2, POWER], self.degrees_of_freedom)
+        quantiles = stdtrit(self.degrees_of_freedom, np.array([(1 + self.confidence) / 2, POWER]))
         return float(quantiles.sum() * self.standard_error)
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def combine(
     `draws`: that mean in every draw of patients, NaN where it is not defined. A share of exactly 0 or 1 that no draw
     changes has Clopper and Pearson's limit for independent patients (Biometrika 26:404, 1934).
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # Student's quantiles; scipy.stats takes a second to import
 
     drawn = draws[np.isfinite(draws)]
     variances = [float(drawn.var(ddof=1)) if len(drawn) > 1 else 0.0]
@@ -99,7 +99,7 @@ def combine(
     total = sum(variances)
     terms = sum(variance**2 / freedom for variance, freedom in zip(variances, freedoms, strict=True))
     freedom = total**2 / terms if terms else float(freedoms[0])
-    half = float(t.ppf((1 + confidence) / 2, freedom)) * total**0.5
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * total**0.5
     value = float(values.mean())
     low, high = np.clip([value - half, value + half], *(bounds or (-np.inf, np.inf)))
     if bounds == (0.0, 1.0) and not total and value in bounds:

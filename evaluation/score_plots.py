@@ -101,7 +101,9 @@ def draw_reliability(
                     edge = (points[:, 1] < low) | (points[:, 1] > high)
                     points = points.clip(low, high)
                     axis.plot(*points[~edge].T, mark + "-", color=colour, markersize=3.5, linewidth=0.9, label=word)
-                    axis.plot(*points[edge].T, mark, color=colour, markersize=3.5, markerfacecolor="white")
+                    axis.plot(
+                        *points[edge].T, mark, color=colour, markersize=3.5, markerfacecolor="white", clip_on=False
+                    )
                 axis.plot([low, high], [low, high], color="#999999", linewidth=1, linestyle=(0, (4, 3)))
                 axis.set_xscale("logit")
                 axis.set_yscale("logit")

@@ -63,9 +63,11 @@ def test_auc_and_average_precision_by_hand() -> None:
 
 
 def test_a_label_of_one_class_has_no_auc() -> None:
-    truth = np.zeros((4, 6), dtype=np.uint8)
-    truth[:2, 5] = truth[0, 4] = 1
-    found = summary(truth, np.full((4, 6), 0.2), ["a", "a", "b", "b"], LABELS)
+    truth = np.zeros((40, 6), dtype=np.uint8)
+    truth[:20, 5] = truth[:10, 4] = truth[:9, 3] = 1
+    found = summary(truth, np.full((40, 6), 0.2), [f"p{n}" for n in range(40)], LABELS)
+    # Nine positive patients are too few; ten are enough.
+    assert found["labels"]["subarachnoid"]["auc"] is None and found["labels"]["subarachnoid"]["positive_patients"] == 9
     assert found["labels"]["epidural"]["auc"] is None and found["labels"]["epidural"]["average_precision"] is None
     assert found["auc_labels"] == 2 and found["mean_auc"] == 0.5
 
