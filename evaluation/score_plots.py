@@ -60,7 +60,7 @@ def draw_curves(path: Path, levels: Mapping[str, Scores], labels: Sequence[str],
                     if label in lines and record[key]:
                         axis.plot(GRID, lines[label], label=f"{label} {_interval(record[key])}", **look)
                     else:
-                        axis.plot([], [], " ", label=f"{label} n/a ({record['positive_patients']} patients)")
+                        axis.plot([], [], " ", label=f"{label} n/a ({_of(record, found[level])})")
             axes[0].plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 3)))
             for axis, (x, y), place in zip(
                 axes,
@@ -101,9 +101,7 @@ def draw_reliability(
                     edge = (points[:, 1] < low) | (points[:, 1] > high)
                     points = points.clip(low, high)
                     axis.plot(*points[~edge].T, mark + "-", color=colour, markersize=3.5, linewidth=0.9, label=word)
-                    axis.plot(
-                        *points[edge].T, mark, color=colour, markersize=3.5, markerfacecolor="white", clip_on=False
-                    )
+                    axis.plot(*points[edge].T, mark, color=colour, markersize=3.5, markerfacecolor="white")
                 axis.plot([low, high], [low, high], color="#999999", linewidth=1, linestyle=(0, (4, 3)))
                 axis.set_xscale("logit")
                 axis.set_yscale("logit")
@@ -111,8 +109,8 @@ def draw_reliability(
                 for one in (axis.xaxis, axis.yaxis):
                     one.set_ticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=6.5)
                     one.set_ticks([], minor=True)
-                axis.set_xlim(low, high)
-                axis.set_ylim(low, high)
+                axis.set_xlim(low * 0.7, 1 - (1 - high) * 0.7)
+                axis.set_ylim(low * 0.7, 1 - (1 - high) * 0.7)
                 record = found[level]["labels"][label]
                 error = record["calibration"]["calibration_error"]
                 change = f"{error['before']['value']:.3f} → {error['after']['value']:.3f}"
@@ -124,6 +122,10 @@ def draw_reliability(
         handles, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8)
         save(figure, path, DPI)
+
+
+def _of(record: Mapping[str, Any], level: Mapping[str, Any]) -> str:
+    return f"{record['positive_patients']} of {level['patients']} patients positive"
 
 
 def _interval(record: Mapping[str, float]) -> str:

@@ -19,7 +19,7 @@ from tests.evaluation.made import CNNS, VARIANTS
 CARD = {"grid": [7, 7], "channels": 2048, "parameters": 308_500_000}
 TEST = {
     "weighted_log_loss": 0.08, "equal_log_loss": 0.07, "mean_accuracy": 0.97, "mean_auc": None, "auc_any": 0.9,
-    "labels": {"any": {"positive_patients": 12}},
+    "labels": {"any": {"positive_patients": 12}}, "intervals": {"weighted_log_loss": {"low": 0.07, "high": 0.09}},
 }  # fmt: skip
 
 
@@ -32,6 +32,8 @@ def test_a_variant_stands_beside_the_papers_row(tmp_path: Path) -> None:
     with (tmp_path / "table1.csv").open(newline="", encoding="utf-8") as file:
         first, second, third = csv.DictReader(file)
     assert first["weighted_log_loss"] == "0.080000" and first["mean_auc"] == "" and first["parameters"] == "308500000"
+    assert (first["weighted_log_loss_low"], first["weighted_log_loss_high"]) == ("0.070000", "0.090000")
+    assert first["auc_any_low"] == ""  # n/a for want of patients
     assert second["paper_loss"] == "" and third["kind"] == "floor" and third["positive_patients"] == "12"
 
 

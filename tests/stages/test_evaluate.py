@@ -14,6 +14,7 @@ from stages import evaluate
 from stages.run import Job
 from tests.evaluation.jobs import make_job
 from tests.evaluation.made import HU_SIDE, LABELS, make_split
+from tests.evaluation.simulated import PARAMETERS
 from vit.parameters import Variant
 
 ENTRY = {"cnns": ["a", "b"], "patch": 1, "side": None, "projection": None, "encoder": "vit", "seed": 0}
@@ -29,7 +30,7 @@ def made_job(root: Path, monkeypatch: pytest.MonkeyPatch, order: slice = slice(N
         pq.write_table(pa.table({"id": chosen}), root / f"artifacts/features/{name}/index.parquet")
     (root / "artifacts/vit/two").mkdir(parents=True)
     entry = {key: value for key, value in ENTRY.items() if key in Variant.model_fields}
-    parameters = {"evaluate": {"clip": 1e-15, "batch": 4}, "variants": {"two": entry}}
+    parameters = {"evaluate": PARAMETERS, "variants": {"two": entry}}
     inputs = [*SPLIT, "artifacts/vit/two", "artifacts/features/a", "artifacts/features/b"]
     return make_job(root, monkeypatch, "evaluate@two", parameters, inputs, ["artifacts/evaluation/two"])
 
@@ -61,7 +62,9 @@ def test_scores_belong_to_their_slices(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(metrics) == ["weighted_log_loss", "mean_accuracy", "auc_any", "mean_auc"]
     weight = np.tile([1, 1, 1, 1, 1, 2], len(truth))
     assert metrics["weighted_log_loss"] == pytest.approx(log_loss(truth.ravel(), p.ravel(), sample_weight=weight))
+    assert metrics["auc_any"] is None  # five patients are too few
     details = json.loads((folder / "details.json").read_text())
+    assert details["levels"]["patients-maximum"]["patients"] == 5
     assert details["val"]["slices"] == details["test"]["slices"] == 20
     assert read_card(folder, "evaluation")["variant"] == "two"
 
