@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.calibration import (
     Temperature,
@@ -22,10 +23,12 @@ from evaluation.metrics import FEW, Floats, label_weights, log_losses, sigmoid
 from evaluation.operating import predictive_values_of, sensitivity_of, specificity_of, threshold_at
 from evaluation.parameters import Evaluate
 from evaluation.patients import as_json, by_maximum, fit_aggregate, out_of_fold
-from evaluation.resampling import draw_patients, mean_of, owners
+from evaluation.resampling import average_precision_of, draw_patients, mean_of, owners
 from evaluation.scores import Scores
 
 Record = dict[str, Any]
+Column = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]  # truth, logits, owner of one label
+PRECISION_DRAWS = 200  # of the average precision, whose every draw sorts all slices; its standard error is ± 5 %
 LEAST = 20  # answers in a bin: with fewer the calibration error is mostly chance
 CURVE = ("level", "label", "scaled", "answered", "observed", "count")  # columns of reliability.csv
 
@@ -86,6 +89,8 @@ def assess(
     for i, label in enumerate(labels):
         truth = test.truth[:, i]
         positive, negative = class_patients(truth, owner)
+        rarer = min(positive, negative)
+        precision = Figure(average_precision_of(truth, test.logits[:, i], owner), rarer, SHARE, True)
         answers = [probability[:, i], after[:, i]]
         loss = [Figure(mean_of(each[:, i], owner), patients, LOSS, False) for each in losses]
         error = [Figure(calibration_error_of(truth, answer, owner, bins), patients, SHARE, False) for answer in answers]
@@ -95,14 +100,22 @@ def assess(
             "negative_patients": negative,
             "val_positive_patients": val_positive[i],
             "auc": estimates.get(f"auc_{label}"),
-            "average_precision": estimates.get(f"average_precision_{label}"),
+            "average_precision": precision.estimated(draws[:PRECISION_DRAWS], confidence).as_dict()
+            if rarer >= FEW
+            else None,
             "calibration": {
                 **_temperature(temperatures[i]),
                 "log_loss": _before_and_after(loss, draws, confidence),
                 "calibration_error": _before_and_after(error, draws, confidence),
             },
             "operating": {
-                wanted: _operating(val, test, i, wanted, getattr(parameters, wanted), parameters, draws)
+                wanted: _operating(
+                    (val.truth[:, i], val.logits[:, i], val_owner),
+                    (truth, test.logits[:, i], owner),
+                    wanted,
+                    parameters,
+                    draws,
+                )
                 for wanted in ("specificity", "sensitivity")
             },
         }
@@ -126,22 +139,21 @@ def _before_and_after(pair: Sequence[Figure], draws: Floats, confidence: float) 
     }
 
 
-def _operating(
-    val: Scores, test: Scores, i: int, wanted: str, level: float, parameters: Evaluate, draws: Floats
-) -> Record | None:
-    """Label i at the threshold that has `wanted` at `level` on val; None where val has too few patients to choose it.
+def _operating(val: Column, test: Column, wanted: str, parameters: Evaluate, draws: Floats) -> Record | None:
+    """A label at the threshold that has `wanted` at its level on val; None where val has too few patients to choose it.
 
     Sensitivity and what hangs on it is None with fewer than FEW positive patients on test; so is specificity with
     fewer than FEW negative ones.
     """
-    owner, val_owner = owners(test.patients)[0], owners(val.patients)[0]
-    val_positive, val_negative = class_patients(val.truth[:, i], val_owner)
+    val_truth, val_logits, val_owner = val
+    truth, logits, owner = test
+    level = getattr(parameters, wanted)
+    val_positive, val_negative = class_patients(val_truth, val_owner)
     deciding = val_positive if wanted == "sensitivity" else val_negative
     if deciding < FEW or not val_positive or not val_negative:
         return None
-    truth = test.truth[:, i]
-    threshold = threshold_at(val.truth[:, i], val.logits[:, i], wanted, level)
-    called = test.logits[:, i] >= threshold
+    threshold = threshold_at(val_truth, val_logits, wanted, level)
+    called = logits >= threshold
     sensitivity, specificity = sensitivity_of(truth, called, owner), specificity_of(truth, called, owner)
     ppv, npv = predictive_values_of(sensitivity, specificity, parameters.prevalence)
     positive, negative = class_patients(truth, owner)

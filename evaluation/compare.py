@@ -126,7 +126,7 @@ def compare(
         for metric in senses
     ]
     positive = {name: len(np.unique(owner[first.truth[:, i] > 0])) for i, name in enumerate(labels)}
-    seeds, folds = (tuple(sorted({run[place] for run in tables})) for place in (1, 2))
+    seeds, folds = tuple(sorted({run.seed for run in tables})), tuple(sorted({run.fold for run in tables}))
     return Comparison(rows, found, seeds, folds, len(first.ids), patients, positive)
 
 
@@ -187,5 +187,6 @@ def _contrast(
 ) -> Contrast:  # fmt: skip
     first, second = sampled[variant, metric], sampled[baseline, metric]
     most = max(len(first), len(second))  # a floor stands against every seed
-    found = difference(*(seeds * most if len(seeds) == 1 else seeds for seeds in (first, second)), confidence)
+    first, second = (seeds * most if len(seeds) == 1 else seeds for seeds in (first, second))
+    found = difference(first, second, confidence)
     return Contrast(variant, baseline, metric, higher, found, verdict(found, higher), found.smallest_detectable)

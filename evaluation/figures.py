@@ -13,7 +13,6 @@ from evaluation.parameters import Intervals
 from evaluation.resampling import (
     Statistic,
     auc_of,
-    average_precision_of,
     draw_patients,
     mean_of,
     mean_statistic,
@@ -50,10 +49,10 @@ def figures_of(
     labels: Sequence[str],
     clip: float,
 ) -> dict[str, Figure]:
-    """By name: the two log losses, the accuracy, `auc_<label>`, `average_precision_<label>`, `mean_auc`.
+    """By name: the two log losses, the accuracy, `auc_<label>`, `mean_auc`.
 
     All arrays n×k; `score` is what ranks are taken of. Labels with fewer than FEW positive or FEW negative patients
-    have no AUC and no average precision, and are not in the mean.
+    have no AUC and are not in the mean.
     """
     owner, count = owners(patients)
     losses = log_losses(truth, probability, clip)
@@ -70,8 +69,6 @@ def figures_of(
         if rarer >= FEW:
             areas.append(Figure(auc_of(truth[:, i], score[:, i], owner), rarer, SHARE, True))
             found[f"auc_{name}"] = areas[-1]
-            precision = average_precision_of(truth[:, i], score[:, i], owner)
-            found[f"average_precision_{name}"] = Figure(precision, rarer, SHARE, True)
     if areas:
         mean = mean_statistic([area.statistic for area in areas])
         found["mean_auc"] = Figure(mean, min(area.patients for area in areas), SHARE, True)

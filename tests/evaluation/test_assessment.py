@@ -68,7 +68,7 @@ def test_shuffled_labels_give_chance() -> None:
     many = [made_scores(seed, 150, prefix="vt"[seed]) for seed in (0, 1)]
     # Patients are shuffled whole, so that labels stay alike within one.
     shuffled = [replace(s, truth=s.truth.reshape(150, 8, 6)[rng.permutation(150)].reshape(-1, 6)) for s in many]
-    record = assess_all(*shuffled, LABELS, EVALUATE)[0]
+    record = assess_all(shuffled[0], shuffled[1], LABELS, EVALUATE)[0]
     for level in record.values():
         prevalence, points = 0.0, []
         for i, label in enumerate(level["labels"].values()):
@@ -89,7 +89,7 @@ def test_labels_with_few_patients_give_a_count_in_place_of_figures() -> None:
     for scores in rare:
         keep = np.isin(scores.patients, sorted(set(scores.patients))[:9])
         scores.truth[~keep, 0] = 0
-    label = assess(*rare, LABELS, EVALUATE)[0]["labels"]["epidural"]
+    label = assess(rare[0], rare[1], LABELS, EVALUATE)[0]["labels"]["epidural"]
     assert label["positive_patients"] < 10 and label["auc"] is None and label["average_precision"] is None
     assert label["operating"]["sensitivity"] is None  # val cannot choose its threshold
     point = label["operating"]["specificity"]

@@ -66,7 +66,7 @@ def test_one_draw_serves_both_sides() -> None:
     owner, draws = np.arange(50), draw_patients(50, 200, seed=0)
     hard = rng.normal(size=50)
     seeds = [[sample(mean_of(hard + shift, owner), draws)] for shift in (1.0, 0.0)]
-    found = difference(*seeds, 0.95)
+    found = difference(seeds[0], seeds[1], 0.95)
     assert found.value == pytest.approx(1) and found.patients_se == pytest.approx(0, abs=1e-12)
     assert estimate(seeds[0], 0.95).patients_se == pytest.approx(hard.std() / 50**0.5, rel=0.2)
 
