@@ -18,7 +18,7 @@ from evaluation.calibration import (
     scaled,
 )
 from evaluation.figures import LOSS, SHARE, Figure, class_patients, figures_of
-from evaluation.intervals import difference
+from evaluation.intervals import difference, estimate
 from evaluation.metrics import FEW, Floats, label_weights, log_losses, sigmoid
 from evaluation.operating import predictive_values_of, sensitivity_of, specificity_of, threshold_at
 from evaluation.parameters import Evaluate
@@ -90,7 +90,10 @@ def assess(
         truth = test.truth[:, i]
         positive, negative = class_patients(truth, owner)
         rarer = min(positive, negative)
-        precision = Figure(average_precision_of(truth, test.logits[:, i], owner), rarer, SHARE, True)
+        precision = None
+        if rarer >= FEW:
+            figure = Figure(average_precision_of(truth, test.logits[:, i], owner), rarer, SHARE, True)
+            precision = figure.estimated(draws[:PRECISION_DRAWS], confidence).as_dict()
         answers = [probability[:, i], after[:, i]]
         loss = [Figure(mean_of(each[:, i], owner), patients, LOSS, False) for each in losses]
         error = [Figure(calibration_error_of(truth, answer, owner, bins), patients, SHARE, False) for answer in answers]
@@ -100,9 +103,7 @@ def assess(
             "negative_patients": negative,
             "val_positive_patients": val_positive[i],
             "auc": estimates.get(f"auc_{label}"),
-            "average_precision": precision.estimated(draws[:PRECISION_DRAWS], confidence).as_dict()
-            if rarer >= FEW
-            else None,
+            "average_precision": precision,
             "calibration": {
                 **_temperature(temperatures[i]),
                 "log_loss": _before_and_after(loss, draws, confidence),
@@ -133,8 +134,8 @@ def _before_and_after(pair: Sequence[Figure], draws: Floats, confidence: float) 
     """A figure before and after scaling, and the paired difference (after - before)."""
     before, after = (figure.sampled(draws) for figure in pair)
     return {
-        "before": pair[0].estimated(draws, confidence).as_dict(),
-        "after": pair[1].estimated(draws, confidence).as_dict(),
+        "before": estimate([before], confidence, pair[0].bounds).as_dict(),
+        "after": estimate([after], confidence, pair[1].bounds).as_dict(),
         "change": difference([after], [before], confidence).as_dict(),
     }
 

@@ -17,7 +17,7 @@ EVALUATE = Evaluate(**PARAMETERS)
 
 
 def made_scores(seed: int, patients: int = 60, slices: int = 8, skill: float = 1.5, prefix: str = "p") -> Scores:
-    """Bleeds on neighbouring slices of some patients; logits are calibrated for skill 0 only by their prevalence.
+    """Bleeds on about half of the slices of some patients; logits share a patient's habit and are not calibrated.
 
     `skill`: by how much a positive slice's logit is higher, in standard deviations of the noise; 0 is chance.
     """
