@@ -5,10 +5,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from corpus import derive as room
 from corpus.card import write_card
 from corpus.images import Images
 from corpus.shards import write_shard
-from corpus import derive as room
 from gan.generate import generate
 from gan.networks import FORWARD, Generator, load_generator, save_generator
 from gan.parameters import GanGenerate
