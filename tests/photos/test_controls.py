@@ -17,9 +17,8 @@ RANDOM = np.random.default_rng(0)
 def photos(count: int = 3, side: int = 32) -> npt.NDArray[np.uint8]:
     """Smooth random pictures."""
     small = RANDOM.integers(0, 256, (count, 5, 5, 3), dtype=np.uint8)
-    return np.stack(
-        [np.asarray(Image.fromarray(each).resize((side, side), Image.Resampling.BICUBIC)) for each in small]
-    )
+    size, smooth = (side, side), Image.Resampling.BICUBIC
+    return np.stack([np.asarray(Image.fromarray(each).resize(size, smooth)) for each in small])
 
 
 def test_grey_is_pillows_luminance_at_any_side() -> None:

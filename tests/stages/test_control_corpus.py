@@ -45,7 +45,7 @@ def execute(root: Path, name: str, inputs: list[str], out: str, **given: Any) ->
 def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The translated corpus and every control of it, by name; and what slices were read."""
     root = tmp_path_factory.mktemp("controls")
-    make_corpora(root)
+    make_corpora(root, photos=8)
     folder = root / "artifacts/gan"
     folder.mkdir()
     torch.manual_seed(0)
@@ -70,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_all_have_the_form_of_the_translated_corpus(made: Any) -> None:
-    corpora, _, root = made
+    corpora, _, _ = made
     translated = corpora["translated"]
     for name in KINDS:
         corpus = corpora[name]
@@ -85,7 +85,7 @@ def test_all_have_the_form_of_the_translated_corpus(made: Any) -> None:
 
 def test_each_differs_from_the_others_only_in_what_it_should(made: Any) -> None:
     corpora, _, root = made
-    pixels = {name: corpus.shards.read(np.arange(14)) for name, corpus in corpora.items()}
+    pixels = {name: corpus.shards.read(np.arange(8)) for name, corpus in corpora.items()}
     labels = {name: corpus.column("label") for name, corpus in corpora.items()}
     assert np.array_equal(pixels["permuted"], pixels["translated"])
     assert labels["permuted"] != labels["translated"] and sorted(labels["permuted"]) == sorted(labels["translated"])
@@ -93,12 +93,12 @@ def test_each_differs_from_the_others_only_in_what_it_should(made: Any) -> None:
     others = [name for name in pixels if name != "permuted"]
     for i, one in enumerate(others):
         assert all(not np.array_equal(pixels[one], pixels[other]) for other in others[:i])
-    photos = Images(root / PHOTOS).shards.read(np.arange(14)).astype(np.float64)
+    photos = Images(root / PHOTOS).shards.read(np.arange(8)).astype(np.float64)
     luma = photos @ (0.299, 0.587, 0.114)
     assert np.abs(pixels["grey"][..., 0] - luma).max() <= 0.51
-    # Train slices' tissue has levels 90 … 179, air 0; the held-out slices are white.
-    restyled = pixels["restyled"][:10]
-    assert ((restyled == 0) | (restyled >= 80)).mean() > 0.99 and restyled.max() < 200
+    # Train slices' tissue has levels 90 … 179, air 0; between them lies the heads' edge. Held-out slices are white.
+    restyled = pixels["restyled"][:4]
+    assert ((restyled == 0) | (restyled >= 90)).mean() > 0.9 and restyled.max() < 180
 
 
 def test_restyling_reads_train_patients_slices_alone(made: Any) -> None:
@@ -117,13 +117,10 @@ def test_the_untrained_generator_has_the_seeds_weights(made: Any) -> None:
     assert np.abs(corpora["untrained"].shards.read([2])[0, ..., 0] - expected.numpy()).max() <= 0.51
 
 
-def test_they_are_made_again_to_the_byte_and_resumed(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_made_again_to_the_byte(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     corpora, _, root = made
     monkeypatch.setattr(stages_run, "ROOT", root)
-    name = "fourier"
-    entry, inputs = KINDS[name]
-    again = execute(
-        root, f"control-corpus@{name}", inputs, "artifacts/controls/again", corpora={name: entry, "again": entry}
-    )
-    for path in corpora[name].folder.iterdir():
+    entry, inputs = KINDS["fourier"]
+    again = execute(root, "control-corpus@again", inputs, "artifacts/controls/again", corpora={"again": entry})
+    for path in corpora["fourier"].folder.iterdir():
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
