@@ -50,8 +50,8 @@ def export_onnx(translator: Path, target: Path) -> None:
     if furthest > TOLERANCE:
         part.unlink()
         raise WrongEnvironment(
-            f"{target}: onnxruntime {runtime.__version__} is up to {furthest:.2g} levels from torch, at most {TOLERANCE} "
-            "may be; nothing was written: install the versions of requirements-dev.txt"
+            f"{target}: onnxruntime {runtime.__version__} is up to {furthest:.2g} levels from torch, at most "
+            f"{TOLERANCE} may be; nothing was written: install the versions of requirements-dev.txt"
         )
     part.replace(target)
     print(f"export: {target}: at most {furthest:.1g} of an 8-bit level from torch")
