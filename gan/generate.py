@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from corpus.images import Images, finish_images
 from corpus.shards import link, rows_per_shard, shard_path, shard_ranges, write_shard
-from gan.crops import luminance
+from gan.crops import photo_input
 from gan.networks import Generator, load_generator
 from gan.parameters import GanGenerate
 from gan.samples import to_levels
@@ -44,9 +44,10 @@ def generate(
     side = parameters.side or corpus.side
     if side % 4:
         raise BadParameter(f"gan_generate.side: photos have {side} px, no multiple of 4; name a side that is one")
-    ranges = shard_ranges(len(corpus), rows_per_shard(side * side, len(corpus), SHARDS))
+    row_bytes = side * side * generator.channels
+    ranges = shard_ranges(len(corpus), rows_per_shard(row_bytes, len(corpus), SHARDS))
     if accelerator.is_main_process:
-        require_space(work, len(corpus) * side * side)
+        require_space(work, len(corpus) * row_bytes)
     generator.to(accelerator.device)
     for number, (start, stop) in enumerate(ranges):
         mine = number % accelerator.num_processes == accelerator.process_index
@@ -62,7 +63,7 @@ def generate(
         names = [str(name) for name in corpus.card.get("class_names", corpus.card["classes"])]
         finish_images(
             out,
-            "hu",
+            "hu" if generator.channels == 1 else "windows",
             corpus.index,
             [],
             [names[label] for label in corpus.column("label")],
@@ -77,10 +78,10 @@ def generate(
 def translate(
     generator: Generator, photos: npt.NDArray[np.uint8], side: int, decisions: Decisions
 ) -> npt.NDArray[np.uint8]:
-    """Photos (n×H×W×3 uint8) → translated (n×side×side×1 uint8, linear over the translator's HU range)."""
+    """Photos (n×H×W×3 uint8) → translated (n×side×side×C uint8): linear over the HU range, or the three windows."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
-        images = luminance(torch.from_numpy(photos).to(device))
+        images = photo_input(torch.from_numpy(photos).to(device), generator.channels)
         if images.shape[-1] != side:
             images = functional.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
         with decisions.autocast():
