@@ -155,6 +155,25 @@ def test_what_cannot_be_is_said(key: str, value: Any, message: str) -> None:
         validate({**demo(), key: value})
 
 
+def test_consistency_needs_a_network_that_is_not_the_audits() -> None:
+    params = demo()
+    before = declarations(params)["gan-train"].params
+    params["gan_train"]["consistency"] = 1.0
+    with pytest.raises(BadParameter, match="needs a CNN to probe"):
+        validate(params)
+    file = {"file": "x.safetensors", "sha256": "0" * 64, "batchnorm_eps": 0.001}
+    params["imagenet"] = file
+    audit = {"architecture": "a", "file": "y.safetensors", "sha256": "0" * 64, "side": 224, "classes": "imagenet"}
+    for own in (None, audit):
+        params["gan_audit"]["classifier"] = own
+        with pytest.raises(BadParameter, match="must be another network than that of imagenet"):
+            validate(params)
+    params["gan_audit"]["classifier"] = {**audit, "sha256": "1" * 64}
+    validate(params)
+    after = declarations(params)["gan-train"].params
+    assert set(after) - set(before) == {"imagenet", "corpus_pretrain.architecture"}
+
+
 def test_a_side_that_is_not_prepared_is_said() -> None:
     params = demo()
     params["cnns"][next(iter(params["cnns"]))]["side"] = 77
