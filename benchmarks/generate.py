@@ -57,8 +57,8 @@ class Size(NamedTuple):
         return f"{self.side}²/{self.filters}/{self.blocks}/{self.batch}"
 
 
-FULL = (Size(96, 32, 6, 32, 768, 5), Size(256, 64, 9, 8, 48, 3))
-QUICK = (Size(96, 32, 6, 32, 128, 3),)
+FULL: tuple[Size, ...] = (Size(96, 32, 6, 32, 768, 5), Size(256, 64, 9, 8, 48, 3))
+QUICK: tuple[Size, ...] = (Size(96, 32, 6, 32, 128, 3),)
 
 
 def bare(generator: Generator, images: Tensor, count: int, decisions: Decisions) -> None:

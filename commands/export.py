@@ -105,5 +105,7 @@ def _content(corpus: Images) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name in ("card.json", "index.parquet", "contact.png"):
         digest.update((corpus.folder / name).read_bytes())
-    said = {key: corpus.card[key] for key in ("hu_range", "windows", "classes", "class_names") if key in corpus.card}
+    said: dict[str, Any] = {
+        key: corpus.card[key] for key in ("hu_range", "windows", "classes", "class_names") if key in corpus.card
+    }
     return {"fingerprint": digest.hexdigest()[:16], **said}

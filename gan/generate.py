@@ -16,7 +16,7 @@ from torch.nn import functional
 from corpus.derive import Batch, Pixels, collect, derive
 from corpus.images import Images
 from corpus.sharing import Share
-from gan.crops import luminance
+from gan.crops import photo_input
 from gan.networks import Generator, load_generator
 from gan.parameters import GanGenerate
 from gan.samples import levels
@@ -54,9 +54,10 @@ def generate(
     generator.to(accelerator.device)
     share = Share(accelerator.process_index, accelerator.num_processes)
     made = partial(translations, generator, side, decisions)
-    ranges = derive(corpus, (side, side, 1), made, parameters.batch, work, share, who)
+    ranges = derive(corpus, (side, side, generator.channels), made, parameters.batch, work, share, who)
     if accelerator.is_main_process:
-        collect(corpus, work, ranges, out, "hu", hu_range=card["hu_range"], windows=card["windows"])
+        kind = "hu" if generator.channels == 1 else "windows"
+        collect(corpus, work, ranges, out, kind, hu_range=card["hu_range"], windows=card["windows"])
     accelerator.wait_for_everyone()
     return len(corpus)
 
@@ -84,9 +85,9 @@ def translations(generator: Generator, side: int, decisions: Decisions, batches:
 
 
 def translate(generator: Generator, photos: Tensor, side: int, decisions: Decisions) -> Tensor:
-    """Photos (n×H×W×3 uint8) → translated (n×side×side×1 uint8, linear over the translator's HU range), same device."""
+    """Photos (n×H×W×3 uint8) → translated (n×side×side×C uint8, same device): linear over the HU range, or windows."""
     with torch.inference_mode():
-        images = luminance(photos)
+        images = photo_input(photos, generator.channels)
         if images.shape[-1] != side:
             images = functional.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
         with decisions.autocast():

@@ -65,6 +65,7 @@ def validate(params: dict[str, Any]) -> None:
     hu_range(parse_windows(params["windows"]))
     for name, model in SECTIONS.items():
         read_section(model, params[name], name)
+    _check_consistency(params)
     cnns, variants = _tables(params)
     sides = read_section(PrepareCt, params["prepare_ct"], "prepare_ct").sides
     wanted = [(f"cnns.{name}", cnn.side) for name, cnn in cnns.items()]
@@ -80,6 +81,20 @@ def validate(params: dict[str, Any]) -> None:
         for cnn in variant.cnns:
             if cnn not in cnns:
                 raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
+
+
+def _check_consistency(params: dict[str, Any]) -> None:
+    """BadParameter where the translator would be held to a classifier that is, or comes from, the audit's own."""
+    if not params["gan_train"]["consistency"]:
+        return
+    own, audit = params["imagenet"], params["gan_audit"]["classifier"]
+    if not own:
+        raise BadParameter("gan_train.consistency: needs a CNN to probe; name a weights file in imagenet, or take 0")
+    if not audit or audit["sha256"] == own["sha256"]:
+        raise BadParameter(
+            "gan_train.consistency: the audit's classifier must be another network than that of imagenet, on which the "
+            "translator's is fitted; name another file in gan_audit.classifier, or take 0"
+        )
 
 
 def _tables(params: dict[str, Any]) -> tuple[dict[str, Cnn], dict[str, Variant]]:
@@ -122,11 +137,12 @@ def _data(params: dict[str, Any]) -> list[Node]:
 def _translator(params: dict[str, Any]) -> list[Node]:
     """Photos into the look of CT, and whether that is any good."""
     classifier = [] if params["gan_audit"]["classifier"] else ["artifacts/pretrained/photos"]
+    probed = ["imagenet", "corpus_pretrain.architecture"] if params["gan_train"]["consistency"] else []
     return [
         Node(
             "gan-train",
             ["artifacts/photos", _hu(params), SPLIT["train-ids"]],
-            ["gan_train", "prepare_ct.hu_side", "seed"],
+            ["gan_train", "prepare_ct.hu_side", "seed", *probed],
             ["artifacts/gan"],
             ranks=True,
         ),

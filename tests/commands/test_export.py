@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,12 @@ def corpus(tmp_path: Path) -> Path:
         "id": [f"i{n}" for n in range(6)], "part": ["train"] * 4 + ["val"] * 2, "label": pa.array(label, pa.int32()),
         "wnid": [f"n{n}" for n in label], "name": ["a", "b", "c", "c", "a", "c"],
     }  # fmt: skip
-    content = {"hu_range": HU_RANGE, "windows": WINDOWS, "classes": ["n0", "n1"], "class_names": ["dog", "cat"]}
+    content: dict[str, Any] = {
+        "hu_range": HU_RANGE,
+        "windows": WINDOWS,
+        "classes": ["n0", "n1"],
+        "class_names": ["dog", "cat"],
+    }
     finish_images(folder, "hu", pa.table(index), [], **content)
     return folder
 

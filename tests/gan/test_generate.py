@@ -53,6 +53,19 @@ def test_the_corpus_is_the_photos_in_hounsfield_units(artifacts: Path) -> None:
     assert made.read_windows([0]).shape == (1, PHOTO_SIDE, PHOTO_SIDE, 3)
 
 
+def test_three_channels_are_stored_as_windows_and_read_as_they_are(artifacts: Path) -> None:
+    torch.manual_seed(1)
+    generator = Generator(2, 1, channels=3)
+    save_generator(generator, artifacts / "gan" / FORWARD)
+    shape = {"filters": 2, "blocks": 1, "channels": 3, "upsampling": "nearest"}
+    write_card(artifacts / "gan", "translator", generator=shape, hu_range=HU_RANGE, windows=WINDOWS)
+    photos, made = Images(artifacts / "photos"), Images(translate_all(artifacts), "windows")
+    assert made.shards.row_shape == (PHOTO_SIDE, PHOTO_SIDE, 3) and made.card["channels"] == 3
+    x = torch.from_numpy(photos.shards.read([5])).permute(0, 3, 1, 2) / 127.5 - 1
+    expected = (generator(x)[0].detach().permute(1, 2, 0) + 1) * 127.5
+    assert np.abs(made.read_windows([5])[0] - expected.numpy()).max() <= 0.51
+
+
 def test_side_is_a_parameter(artifacts: Path) -> None:
     assert Images(translate_all(artifacts, side=32)).side == 32
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,9 +80,13 @@ def translated(folder: Path) -> Path:
     label = np.arange(40) % 4
     for number in range(2):
         write_shard(folder, number, RANDOM.integers(0, 256, (20, 16, 16, 1), dtype=np.uint8))
-    index = {"id": [f"p{i}" for i in range(40)], "part": ["train"] * 28 + ["val"] * 12, "label": label.astype(np.int32)}
+    index: dict[str, Any] = {
+        "id": [f"p{i}" for i in range(40)],
+        "part": ["train"] * 28 + ["val"] * 12,
+        "label": label.astype(np.int32),
+    }
     index |= {"wnid": [f"n{i}" for i in label], "name": [f"s{i}" for i in range(40)]}
-    content = {
+    content: dict[str, Any] = {
         "hu_range": [-150, 230],
         "windows": [[40, 80], [80, 200], [40, 380]],
         "class_names": ["a", "b", "c", "d"],

@@ -90,11 +90,11 @@ def test_control_corpora_hang_on_no_label_and_on_what_they_are_made_of_alone() -
         for name in CONTROLS:
             inputs = above(params, f"control-corpus@{name}")
             assert "artifacts/photos" in inputs and not any("labels-" in path or "parts" in path for path in inputs)
-    inputs = {name: above(demo(), f"control-corpus@{name}") for name in CONTROLS}
+    hangs_on = {name: above(demo(), f"control-corpus@{name}") for name in CONTROLS}
     slices = f"artifacts/ct/hu-{demo()['prepare_ct']['hu_side']}"
-    assert {name for name in CONTROLS if "artifacts/gan" in inputs[name]} == {"permuted", "untrained"}
-    assert {name for name in CONTROLS if "artifacts/translated" in inputs[name]} == {"permuted"}
-    assert slices not in inputs["grey"] and slices in inputs["restyled"]
+    assert {name for name in CONTROLS if "artifacts/gan" in hangs_on[name]} == {"permuted", "untrained"}
+    assert {name for name in CONTROLS if "artifacts/translated" in hangs_on[name]} == {"permuted"}
+    assert slices not in hangs_on["grey"] and slices in hangs_on["restyled"]
 
 
 def test_a_corpus_is_trained_on_where_a_cnn_starts_from_it() -> None:
@@ -215,6 +215,25 @@ def test_an_imagenet_file_replaces_the_photos_cnn_as_start() -> None:
 def test_what_cannot_be_is_said(key: str, value: Any, message: str) -> None:
     with pytest.raises(BadParameter, match=message):
         validate({**demo(), key: value})
+
+
+def test_consistency_needs_a_network_that_is_not_the_audits() -> None:
+    params = demo()
+    before = declarations(params)["gan-train"].params
+    params["gan_train"]["consistency"] = 1.0
+    with pytest.raises(BadParameter, match="needs a CNN to probe"):
+        validate(params)
+    file = {"file": "x.safetensors", "sha256": "0" * 64, "batchnorm_eps": 0.001}
+    params["imagenet"] = file
+    audit = {"architecture": "a", "file": "y.safetensors", "sha256": "0" * 64, "side": 224, "classes": "imagenet"}
+    for own in (None, audit):
+        params["gan_audit"]["classifier"] = own
+        with pytest.raises(BadParameter, match="must be another network than that of imagenet"):
+            validate(params)
+    params["gan_audit"]["classifier"] = {**audit, "sha256": "1" * 64}
+    validate(params)
+    after = declarations(params)["gan-train"].params
+    assert set(after) - set(before) == {"imagenet", "corpus_pretrain.architecture"}
 
 
 def test_a_side_that_is_not_prepared_is_said() -> None:
