@@ -15,7 +15,7 @@ from pydicom.uid import (
     MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
 
-import ct.dicom
+import ct.tags
 from ct.dicom import Encoding, Refused, hu_table, read_headers, read_slice, repaired
 from tests.ct.files import SIDE, flat, real_slices, write_dicom
 
@@ -273,8 +273,8 @@ def test_files_cut_short_or_no_dicom_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_inflates_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ct.dicom, "DEFLATED_MOST", 2**24)
-    monkeypatch.setattr(ct.dicom, "HEADER_MOST", 2**18)
+    monkeypatch.setattr(ct.tags, "DEFLATED_MOST", 2**24)
+    monkeypatch.setattr(ct.tags, "HEADER_MOST", 2**18)
     path = write_dicom(tmp_path / "a.dcm", flat(0), DeflatedExplicitVRLittleEndian)
     whole = path.read_bytes()
     meta = whole[: 144 + int.from_bytes(whole[140:144], "little")]
