@@ -19,8 +19,8 @@ from ct.pixels import FLOOR, GLITCH_INTERCEPT, Encoding, Refused, Slice, hu_tabl
 from ct.tags import DAMAGED, File, parse, reading
 
 __all__ = [
-    "FLOOR", "Encoding", "Header", "Known", "Native", "Refused", "Slice", "frame_of", "hu_table", "is_unchanged",
-    "open_file", "read_headers", "read_known", "read_slice", "repaired",
+    "FLOOR", "UNSIGNED_0", "Encoding", "Header", "Known", "Native", "Refused", "Slice", "frame_of", "hu_table",
+    "is_unchanged", "open_file", "read_headers", "read_known", "read_slice", "repaired",
 ]  # fmt: skip
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
@@ -61,8 +61,8 @@ class Header(NamedTuple):
     normal: tuple[float, float, float]  # unit length, rounded to 4 digits
     kind: str  # how pixels are stored, for people: "implicit LE, 12-bit unsigned"; no identifier in it
     warnings: tuple[str, ...]  # words for what is odd but no reason to refuse, see `_warnings`
-    study: str = ""  # StudyInstanceUID; empty if the file has none
-    known: Known | None = None
+    study: str  # StudyInstanceUID; empty if the file has none
+    known: Known
 
 
 def read_headers(path: Path) -> list[Header]:

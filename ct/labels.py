@@ -4,7 +4,6 @@ What is odd in it is no error but a finding: a row of a table with the rule that
 """
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from corpus.manifest import short_hashes
 from settings.errors import BadInput
 
 LABELS = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
@@ -95,13 +95,6 @@ def find_unmatched(ids: pa.ChunkedArray, labelled: pa.ChunkedArray) -> pa.Table:
         ]
         tables.append(pa.table(columns, schema=FINDINGS))
     return sort_findings(tables)
-
-
-def short_hashes(ids: pa.Array) -> pa.Array:
-    """`corpus.manifest.short_hash` of each, an array of strings."""
-    digests = b"".join([hashlib.sha256(id_.encode()).digest()[:8] for id_ in ids.to_pylist()])
-    ends = np.arange(len(ids) + 1, dtype=np.int32) * 16
-    return pa.StringArray.from_buffers(len(ids), pa.py_buffer(ends), pa.py_buffer(digests.hex().encode()))
 
 
 def _odd_slices(
