@@ -18,6 +18,7 @@ from settings.errors import BadInput
 
 HASHES_AT_ONCE = 2**16
 
+
 class Entry(NamedTuple):
     """One raw file: hash of its path below the raw root (POSIX form), size in bytes, SHA-256 of its content."""
 
@@ -35,8 +36,8 @@ def short_hashes(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     """`short_hash` of each, an array of strings; so many at a time that a million need no memory of their own."""
     digits = bytearray()
     for start in range(0, len(names), HASHES_AT_ONCE):
-        some = names.slice(start, HASHES_AT_ONCE).to_pylist()
-        digits += b"".join([hashlib.sha256(name.encode()).digest()[:8] for name in some]).hex().encode()
+        some = names.slice(start, HASHES_AT_ONCE).cast(pa.binary()).to_pylist()
+        digits += b"".join([hashlib.sha256(name).digest()[:8] for name in some]).hex().encode()
     ends = np.arange(len(names) + 1, dtype=np.int32) * 16
     return pa.StringArray.from_buffers(len(names), pa.py_buffer(ends), pa.py_buffer(bytes(digits)))
 

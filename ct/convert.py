@@ -50,13 +50,13 @@ def convert(slice_: Slice, forms: Forms) -> Converted:
     """
     whole = windowed(slice_, forms.windows)
     images = {side: resize(whole, side, side) for side in {*forms.sides, forms.hu_side}}
-    return Converted(images, content_hash(_look_up(_whole_hu(slice_.encoding), slice_.stored)))
+    return Converted(images, content_hash(look_up(_whole_hu(slice_.encoding), slice_.stored)))
 
 
 def windowed(slice_: Slice, windows: Windows) -> npt.NDArray[np.uint8]:
     """A slice at its own size, made square: side × side × 4, as `convert` resizes it."""
     rows, columns = slice_.stored.shape
-    packed = _look_up(_table(slice_.encoding, windows), slice_.stored)
+    packed = look_up(_table(slice_.encoding, windows), slice_.stored)
     return _square(packed.view(np.uint8).reshape(rows, columns, 4), slice_.pixel_spacing, windows)
 
 
@@ -88,7 +88,16 @@ def content_hash(hu: npt.NDArray[np.int16]) -> str:
     return digest.hexdigest()
 
 
-def _look_up(table: pa.Array, stored: npt.NDArray[np.uint16]) -> npt.NDArray[Any]:
+def copy_channels(kind: str, image: npt.NDArray[np.uint8], place: npt.NDArray[np.uint8]) -> None:
+    """Into a corpus of one kind (side × side × 3 or 1) its channels of a converted image (side × side × 4).
+
+    By channel: a copy of three bytes out of four at a time takes six times as long.
+    """
+    for channel, source in enumerate((0, 1, 2) if kind == "windows" else (3,)):
+        place[..., channel] = image[..., source]
+
+
+def look_up(table: pa.Array, stored: npt.NDArray[np.uint16]) -> npt.NDArray[Any]:
     """The table's value for each of the patterns (rows × columns): all are in it, so that no index is checked."""
     indices = pa.Array.from_buffers(pa.uint16(), stored.size, [None, pa.py_buffer(np.ascontiguousarray(stored))])
     found = pc.take(table, indices, boundscheck=False)

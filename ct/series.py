@@ -56,7 +56,7 @@ def order(slices: pa.Table) -> Order:
     the most slices first. Slices at one position are in order of their ids. The result does not depend on the order of
     the rows, but for which of two duplicates is kept.
     """
-    _, first = np.unique(_codes(slices["id"])[0], return_index=True)
+    _, first = np.unique(slices["id"].combine_chunks().dictionary_encode().indices.to_numpy(), return_index=True)
     duplicates = np.setdiff1d(np.arange(slices.num_rows), first)
     kept = slices.take(pa.array(np.sort(first))) if len(duplicates) else slices
     owner, patients = _codes(kept["patient"])
