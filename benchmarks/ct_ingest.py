@@ -55,7 +55,7 @@ from settings.places import ROOT
 COMPETITION = 752_803  # slices of the training set
 SIDE = 224
 SIZE = 512  # pixels, of the files
-Chains = dict[str, Callable[[Path], Any]]
+Chains = dict[str, Callable[[Sequence[Path]], Any]]
 LIBRARIES = ("numpy", "torch", "pydicom", "pillow", "pyarrow")
 SERIES = 8  # slices of a drawn series
 CHUNK = 40  # files of a task, and of a turn
@@ -99,9 +99,13 @@ def naive_pixels(
     return np.stack([np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for image in images], axis=-1)
 
 
-def ours(forms: Forms, path: Path) -> npt.NDArray[np.uint8]:
-    """The pipeline's chain, header pass and hash of the content included."""
-    return second_pass(forms, path, read_headers(path)[0].known)
+def ours(forms: Forms, files: Sequence[Path]) -> npt.NDArray[np.uint8]:
+    """The pipeline's chain: all headers first, then the pixels and the hash of the content; the last file's image."""
+    known = [read_headers(path)[0].known for path in files]
+    image = np.empty(0, np.uint8)
+    for path, one in zip(files, known, strict=True):
+        image = second_pass(forms, path, one)
+    return image
 
 
 def second_pass(forms: Forms, path: Path, known: Known) -> npt.NDArray[np.uint8]:
@@ -168,13 +172,13 @@ def step_costs(paths: Sequence[Path], forms: Forms, turns: int, folder: Path) ->
 
 
 def in_turns(chains: Chains, paths: Sequence[Path], turns: int) -> dict[str, list[float]]:
-    """Milliseconds a slice of each chain, turn by turn; in each turn all chains take the same files."""
+    """Milliseconds a slice of each chain (of files), turn by turn; in each turn all chains take the same files."""
     found: dict[str, list[float]] = {name: [] for name in chains}
     for turn in range(turns):
         start = turn * CHUNK % max(1, len(paths) - CHUNK + 1)
         files = paths[start : start + CHUNK]
         for name, chain in chains.items():
-            seconds = _seconds(partial(_each, chain, files))
+            seconds = _seconds(partial(chain, files))
             found[name].append(seconds / len(files) * 1e3)
     return found
 
@@ -195,8 +199,7 @@ def two_processes(paths: Sequence[Path], forms: Forms, turns: int) -> float:
 
 def convert_files(task: tuple[Sequence[Path], Forms]) -> int:
     """A worker's task: files → images, which are dropped."""
-    for path in task[0]:
-        ours(task[1], path)
+    ours(task[1], task[0])
     return len(task[0])
 
 
@@ -221,9 +224,14 @@ def memory(drawn: Sequence[Path], folder: Path, many: tuple[int, int]) -> dict[s
     return {"runs": runs, "main_kb_a_slice": each, "projected_main_mb": runs[1]["main_mb"] + each * COMPETITION / 1e3}
 
 
-def _each(chain: Callable[[Path], Any], files: Sequence[Path]) -> None:
-    for path in files:
-        chain(path)
+def each(chain: Callable[[Path], Any]) -> Callable[[Sequence[Path]], None]:
+    """A chain of one file as one of several."""
+
+    def chain_all(files: Sequence[Path]) -> None:
+        for path in files:
+            chain(path)
+
+    return chain_all
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -256,14 +264,14 @@ def measure(size: Size, real: Path | None, folder: Path) -> dict[str, Any]:
         path: (float(dataset.RescaleSlope), float(dataset.RescaleIntercept)) for path, dataset in datasets.items()
     }
     chains: Chains = {
-        "naive": partial(naive, windows),
+        "naive": each(partial(naive, windows)),
         "ours": partial(ours, lone),
-        "ours, second pass": lambda path: second_pass(lone, path, known[path]),
-        "floor": partial(floor, table, index, out),
-        "floor by Arrow": partial(arrow_floor, pa.array(table)),
-        "naive, pixels alone": lambda path: naive_pixels(windows, *rescale[path], arrays[path]),
-        "ours, pixels alone": lambda path: resize(windowed(slices[path], windows), SIDE, SIDE),
-        "ours, pixels alone, with hash": lambda path: convert(slices[path], lone),
+        "ours, second pass": each(lambda path: second_pass(lone, path, known[path])),
+        "floor": each(partial(floor, table, index, out)),
+        "floor by Arrow": each(partial(arrow_floor, pa.array(table))),
+        "naive, pixels alone": each(lambda path: naive_pixels(windows, *rescale[path], arrays[path])),
+        "ours, pixels alone": each(lambda path: resize(windowed(slices[path], windows), SIDE, SIDE)),
+        "ours, pixels alone, with hash": each(lambda path: convert(slices[path], lone)),
         "all forms": partial(ours, forms),
     }
     times = in_turns(chains, paths, size.turns)

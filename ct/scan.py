@@ -88,10 +88,8 @@ def known_of(head: int, start: int, native: str) -> Known:
 @lru_cache(maxsize=1024)
 def _native(text: str) -> Native:
     length, frames, rows, columns, encoding, spacing = json.loads(text)
-    *numbers, padding = encoding
-    return Native(
-        length, frames, rows, columns, Encoding(*numbers, padding and tuple(padding)), spacing and tuple(spacing)
-    )
+    encoding = Encoding._make([*encoding[:-1], encoding[-1] and tuple(encoding[-1])])
+    return Native(length, frames, rows, columns, encoding, spacing and tuple(spacing))
 
 
 def _rows(files: RawFiles, number: int) -> range:

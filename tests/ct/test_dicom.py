@@ -356,7 +356,8 @@ def test_values_are_those_that_pydicom_converts(tmp_path: Path) -> None:
         dataset, values = pydicom.dcmread(path), parse(content).values
         assert len(values) > 15
         for name in NAMES:
-            theirs, ours = dataset.get(name), values.get(name)
+            theirs: Any = dataset.get(name)
+            ours: Any = values.get(name)
             if isinstance(theirs, int) and theirs < 0:
                 ours -= 0x10000 if ours > 0 else 0
             assert (theirs or None) == (ours or None), name

@@ -229,7 +229,7 @@ def test_a_file_that_changed_after_its_header_was_read_is_an_error(
     """Of files that no manifest lists; others are known by their hash."""
     path = raw / "a/Smith^John-1.dcm"
     content = path.read_bytes()
-    scan = ct.prepare.scan
+    scan = ct.scan.scan
     for changed in (content.replace(b"-1024 ", b"-1000 "), content[:300], content[:200] + b"xx" + content[200:]):
         assert changed != content
 
