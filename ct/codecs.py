@@ -66,12 +66,9 @@ def decode(pixels: Stored, frame: int, syntax: UID, signed: bool) -> Pixels:
     """A frame of compressed pixels (rows × columns), negative values as two's complement."""
     if pixels.length != UNDEFINED:
         raise Refused("damaged", "compressed pixels are not in fragments")
-    content = get_frame(
-        io.BytesIO(pixels.body[pixels.start :]),
-        frame,
-        number_of_frames=pixels.frames,
-        extended_offsets=pixels.offsets,
-    )
+    stream = io.BytesIO(pixels.body)  # shares its memory: of a thousand frames each is read, not copied with the rest
+    stream.seek(pixels.start)
+    content = get_frame(stream, frame, number_of_frames=pixels.frames, extended_offsets=pixels.offsets)
     name, codec = COMPRESSED[syntax]
     try:
         stored, precision = codec(content, pixels.rows, pixels.columns)

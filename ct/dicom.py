@@ -1,56 +1,53 @@
 """One DICOM file → whose slices it has, where they lie, and their pixels; or the reason why not.
 
 Pixels are kept as the 16-bit patterns that the file stores; `ct.pixels` turns them into Hounsfield units by a table,
-`ct.codecs` decodes compressed ones. The file's parts are read here and not by `pydicom.dcmread`: it would inflate
-whatever a deflated file asks for, and copy the pixels.
+`ct.codecs` decodes compressed ones. `ct.tags` reads the tags. What a header says of uncompressed pixels is kept, so
+that they are read without a second look at the tags; a hash tells whether these are still the same.
 """
 
-import io
 import math
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
-from pydicom.filereader import read_dataset
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from xxhash import xxh3_64_intdigest
 
 from ct.codecs import COMPRESSED, LOSSY, NATIVE, Stored, decode, read_native
 from ct.head import check_kind, is_unknown_part, told
 from ct.pixels import FLOOR, GLITCH_INTERCEPT, Encoding, Refused, Slice, hu_table, repaired
+from ct.tags import DAMAGED, File, parse, reading
 
-__all__ = ["FLOOR", "Encoding", "Header", "Refused", "Slice", "hu_table", "read_headers", "read_slice", "repaired"]
+__all__ = [
+    "FLOOR", "UNSIGNED_0", "Encoding", "Header", "Known", "Native", "Refused", "Slice", "frame_of", "hu_table",
+    "is_unchanged", "open_file", "read_headers", "read_known", "read_slice", "repaired",
+]  # fmt: skip
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 MOST_FRAMES = 10_000
 FIRST_BYTES = 2**14  # of a file, for its header; more are read when it is longer
-HEADER_MOST = 2**23  # bytes up to the pixels; 1,000 frames of an enhanced CT take 2**21
-DEFLATED_MOST = 2**27  # bytes that a deflated file may inflate to
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 UNITS = ["OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT", "IU"]  # of RescaleType (PS3.3 C.11.1.1.2)
-PIXELS = tuple(tag_for_keyword(name) for name in ("FloatPixelData", "DoubleFloatPixelData", "PixelData"))
-# What pydicom raises on bytes that are no proper DICOM, while it reads and while it converts a value.
-DAMAGED = (
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-    BytesLengthException,
-    struct.error,
-    zlib.error,
-)
+UNSIGNED_0 = "intercept-0-unsigned"  # a warning that a repaired slice is not given
+
+
+class Native(NamedTuple):
+    """What a header says of pixels that lie uncompressed, little endian, in the file: enough to read a frame."""
+
+    length: int  # bytes that PixelData says it has
+    frames: int
+    rows: int
+    columns: int
+    encoding: Encoding  # before `repaired`
+    pixel_spacing: tuple[float, float] | None  # mm
+
+
+class Known(NamedTuple):
+    """What the header pass leaves for reading the pixels."""
+
+    head: int  # XXH3 (64 bits) of the file's bytes before `start`
+    start: int  # of the pixels' value; 0 of a deflated file
+    native: Native | None  # None: the file is to be parsed again
 
 
 class Header(NamedTuple):
@@ -64,27 +61,19 @@ class Header(NamedTuple):
     normal: tuple[float, float, float]  # unit length, rounded to 4 digits
     kind: str  # how pixels are stored, for people: "implicit LE, 12-bit unsigned"; no identifier in it
     warnings: tuple[str, ...]  # words for what is odd but no reason to refuse, see `_warnings`
-
-
-class _File(NamedTuple):
-    """The parts of a file."""
-
-    syntax: UID
-    dataset: Dataset  # up to the pixels
-    body: bytes  # what follows the file's meta information, inflated
-    start: int  # in `body`, of the pixels' value; -1 if there are none
-    length: int
+    study: str  # StudyInstanceUID; empty if the file has none
+    known: Known
 
 
 def read_headers(path: Path) -> list[Header]:
     """Identity and position of each frame of a file, its pixels unread; Refused for whatever cannot become a slice."""
-    with path.open("rb") as file, _reading():
+    with path.open("rb", buffering=0) as file, reading():
         content, wanted = b"", FIRST_BYTES
         while True:
-            content += file.read(wanted - len(content))
+            content += file.read(wanted - len(content)) or b""
             whole = len(content) < wanted
             try:
-                found = _parse(content)
+                found = parse(content)
             except (*DAMAGED, OSError):
                 if whole:
                     raise
@@ -92,90 +81,56 @@ def read_headers(path: Path) -> list[Header]:
                 if found.start >= 0 or whole:
                     break
             wanted *= 16
-        check_kind(found.dataset)
+        check_kind(found.values)
         stored = _check_format(found)
-        headers = [_header(found, frame, stored.frames) for frame in range(stored.frames)]
+        start = 0 if found.syntax == DeflatedExplicitVRLittleEndian else found.start
+        head = xxh3_64_intdigest(memoryview(content)[:start])
+        headers = [_header(found, stored, frame, head, start) for frame in range(stored.frames)]
     if len(headers) > 1 and len({(header.position, header.normal) for header in headers}) == 1:
         raise Refused("no-position", "the frames have no positions of their own")
     return headers
 
 
+def is_unchanged(content: bytes, known: Known) -> bool:
+    """Whether a file (all of it) still has the header that `read_headers` read."""
+    return len(content) >= known.start and xxh3_64_intdigest(memoryview(content)[: known.start]) == known.head
+
+
+def read_known(content: bytes, start: int, native: Native, frame: int) -> Slice:
+    """The pixels of a frame, by what its header was known to say; Refused if they are not all there."""
+    rows, columns = native.rows, native.columns
+    stored = read_native(Stored(content, start, native.length, native.frames, rows, columns, None), frame, "<")
+    return Slice(stored, repaired(stored, native.encoding), native.pixel_spacing)
+
+
 def read_slice(content: bytes, frame: int = 0) -> Slice:
     """The pixels of a frame of a file whose header passed `read_headers`; Refused if they are not all there."""
-    with _reading():
-        found = _parse(content)
-        pixels = _check_format(found)
+    return frame_of(open_file(content), frame)
+
+
+def open_file(content: bytes) -> File:
+    """A file for `frame_of`, which may then be asked for any number of frames; Refused if it is damaged."""
+    with reading():
+        return parse(content)
+
+
+def frame_of(file: File, frame: int) -> Slice:
+    """The pixels of one frame; Refused if they are not all there."""
+    with reading():
+        pixels = _check_format(file)
         if not 0 <= frame < pixels.frames:
             raise Refused("damaged", f"has no frame {frame + 1}")
-        encoding = _encoding(found.dataset, frame)
-        if found.syntax in COMPRESSED:
-            stored = decode(pixels, frame, found.syntax, encoding.signed)
+        encoding = _encoding(file.values, frame)
+        if file.syntax in COMPRESSED:
+            stored = decode(pixels, frame, file.syntax, encoding.signed)
         else:
-            stored = read_native(pixels, frame, ">" if found.syntax == ExplicitVRBigEndian else "<")
-        spacing = _numbers(_value(found.dataset, frame, "PixelMeasuresSequence", "PixelSpacing"), 2)
-    known = spacing and all(0 < mm < math.inf for mm in spacing)
-    return Slice(stored, repaired(stored, encoding), (spacing[0], spacing[1]) if spacing and known else None)
+            stored = read_native(pixels, frame, ">" if file.syntax == ExplicitVRBigEndian else "<")
+        return Slice(stored, repaired(stored, encoding), _spacing(file.values, frame))
 
 
-def _parse(content: bytes) -> _File:
-    """Read a file's tags up to its pixels. `content` may be its beginning only: then `start` may be -1, or it raises
-    one of DAMAGED.
-    """
-    if content[128:132] != b"DICM":
-        raise Refused("not-dicom", "has no DICOM preamble")
-    file = io.BytesIO(content)
-    file.seek(132)
-    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-    syntax = UID(str(meta.get("TransferSyntaxUID") or ""))
-    body, at = content, file.tell()
-    if syntax == DeflatedExplicitVRLittleEndian:
-        body, at = _inflate(content[at:]), 0
-    met: list[tuple[str | None, int]] = []
-
-    def stop(tag: int, vr: str | None, length: int) -> bool:
-        if tag in PIXELS:
-            met.append((vr, length) if tag == PIXELS[-1] else ("", 0))
-        return tag in PIXELS
-
-    file = io.BytesIO(body[:HEADER_MOST])  # no copy of what is shorter
-    file.seek(at)
-    implicit = syntax == ImplicitVRLittleEndian
-    dataset = read_dataset(file, implicit, syntax != ExplicitVRBigEndian, stop_when=stop)
-    if not met and len(body) > HEADER_MOST:
-        raise Refused("too-large", f"has more than {HEADER_MOST // 2**20} MiB before the pixels")
-    if not met or met[0][0] == "":
-        return _File(syntax, dataset, body, -1, 0)
-    vr, length = met[0]
-    return _File(syntax, dataset, body, file.tell() + (12 if vr in EXPLICIT_VR_LENGTH_32 else 8), length)
-
-
-def _inflate(content: bytes) -> bytes:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    body = inflater.decompress(content, DEFLATED_MOST)
-    if inflater.unconsumed_tail:
-        raise Refused("too-large", f"inflates to more than {DEFLATED_MOST // 2**20} MiB")
-    return body
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """What pydicom raises becomes Refused, and it does not warn: RSNA's `ID_…` are no valid UIDs, each time anew."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except DAMAGED as error:
-        # Only the kind of error: its text may quote a value, and a value may be a name.
-        raise Refused("damaged", f"unreadable as DICOM ({type(error).__name__})") from None
-    except OSError as error:
-        if error.errno is not None:  # the disk's; pydicom's own, for a sequence that is cut short, has no number
-            raise
-        raise Refused("damaged", "unreadable as DICOM (a sequence is cut short)") from None
-
-
-def _check_format(found: _File) -> Stored:
+def _check_format(found: File) -> Stored:
     """Where the pixels of one-channel, 16-bit slices are; Refused for all else."""
-    dataset, syntax = found.dataset, found.syntax
+    dataset, syntax = found.values, found.syntax
     if syntax not in NATIVE and syntax not in COMPRESSED:
         raise Refused("transfer-syntax", f"pixels are stored as {_known_name(syntax)}, which is not read")
     samples, photometric = dataset.get("SamplesPerPixel", 1), str(dataset.get("PhotometricInterpretation", ""))
@@ -198,7 +153,7 @@ def _check_format(found: _File) -> Stored:
     return Stored(found.body, found.start, found.length, frames, rows, columns, offsets)
 
 
-def _encoding(dataset: Dataset, frame: int) -> Encoding:
+def _encoding(dataset: Mapping[str, Any], frame: int) -> Encoding:
     allocated, bits = dataset.get("BitsAllocated"), dataset.get("BitsStored")
     high, representation = dataset.get("HighBit"), dataset.get("PixelRepresentation")
     if allocated != 16 or not isinstance(bits, int) or not 2 <= bits <= 16 or high not in (None, bits - 1):
@@ -219,7 +174,7 @@ def _encoding(dataset: Dataset, frame: int) -> Encoding:
     return Encoding(slope, intercept, bits, representation == 1, padding=_padding(dataset, representation == 1))
 
 
-def _padding(dataset: Dataset, signed: bool) -> tuple[int, int] | None:
+def _padding(dataset: Mapping[str, Any], signed: bool) -> tuple[int, int] | None:
     """PixelPaddingValue up to PixelPaddingRangeLimit, which may stand in either order (PS3.3 C.7.5.1.1.2)."""
     limits = [dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not isinstance(limits[0], int):
@@ -231,8 +186,8 @@ def _padding(dataset: Dataset, signed: bool) -> tuple[int, int] | None:
     return min(whole), max(whole)
 
 
-def _header(found: _File, frame: int, frames: int) -> Header:
-    dataset = found.dataset
+def _header(found: File, stored: Stored, frame: int, head: int, start: int) -> Header:
+    dataset, frames = found.values, stored.frames
     names = ("SOPInstanceUID", "PatientID", "SeriesInstanceUID")
     slice_id, patient, series = (str(dataset.get(name) or "").strip() for name in names)
     for name, value in zip(names, (slice_id, patient, series), strict=True):
@@ -243,28 +198,35 @@ def _header(found: _File, frame: int, frames: int) -> Header:
     if not origin or not directions:
         raise Refused("no-position", "ImagePositionPatient or ImageOrientationPatient is not given")
     # DICOM PS3.3 C.7.6.2.1.1: direction cosines of a row and of a column; their cross product is the slice normal.
-    normal = np.cross(directions[:3], directions[3:])
-    length, position = float(np.linalg.norm(normal)), float(np.dot(origin, normal))
+    (a, b, c), (d, e, f) = directions[:3], directions[3:]
+    normal = b * f - c * e, c * d - a * f, a * e - b * d
+    length, position = math.hypot(*normal), sum(x * y for x, y in zip(origin, normal, strict=True))
     if not abs(length - 1) < 0.01 or not math.isfinite(position):
         raise Refused("no-position", "ImageOrientationPatient is no pair of orthogonal directions")
-    x, y, z = (round(float(value) / length, 4) + 0.0 for value in normal)  # + 0.0: no -0.0
+    x, y, z = (round(value / length, 4) + 0.0 for value in normal)  # + 0.0: no -0.0
     encoding = _encoding(dataset, frame)
     word = NATIVE.get(found.syntax) or COMPRESSED[found.syntax][0]
     kind = f"{word}, {encoding.bits}-bit {'signed' if encoding.signed else 'unsigned'}"
     if frames > 1:
         slice_id, kind = f"{slice_id}.{frame + 1}", f"{kind}, multi-frame"
-    return Header(slice_id, patient, series, frame, position, (x, y, z), kind, _warnings(found, encoding))
+    native = None
+    if found.syntax in NATIVE and found.syntax not in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
+        spacing = _spacing(dataset, frame)
+        native = Native(found.length, frames, stored.rows, stored.columns, encoding, spacing)
+    study, known = str(dataset.get("StudyInstanceUID") or "").strip(), Known(head, start, native)
+    warnings = _warnings(found, encoding)
+    return Header(slice_id, patient, series, frame, position, (x, y, z), kind, warnings, study, known)
 
 
-def _warnings(found: _File, encoding: Encoding) -> tuple[str, ...]:
+def _warnings(found: File, encoding: Encoding) -> tuple[str, ...]:
     """body-part: an unknown one; intercept-0-unsigned: near 0 though nothing below can be stored, see `repaired`;
     padding-in-tissue: values above -500 HU are declared to be none; negative-slope; monochrome1; lossy: the
     compression is, or was once.
     """
-    dataset = found.dataset
+    dataset = found.values
     odd = {
         "body-part": is_unknown_part(dataset),
-        "intercept-0-unsigned": not encoding.signed and encoding.intercept > GLITCH_INTERCEPT,
+        UNSIGNED_0: not encoding.signed and encoding.intercept > GLITCH_INTERCEPT,
         "lossy": found.syntax in LOSSY or str(dataset.get("LossyImageCompression") or "").strip() == "01",
         "monochrome1": dataset.get("PhotometricInterpretation") == "MONOCHROME1",
         "negative-slope": encoding.slope < 0,
@@ -275,7 +237,7 @@ def _warnings(found: _File, encoding: Encoding) -> tuple[str, ...]:
     return tuple(word for word, is_so in odd.items() if is_so)
 
 
-def _value(dataset: Dataset, frame: int, group: str, name: str) -> Any:
+def _value(dataset: Mapping[str, Any], frame: int, group: str, name: str) -> Any:
     """A value that a multi-frame file keeps for each frame, else for all of them, else where others have it."""
     each = dataset.get("PerFrameFunctionalGroupsSequence")
     shared = dataset.get("SharedFunctionalGroupsSequence")
@@ -283,6 +245,13 @@ def _value(dataset: Dataset, frame: int, group: str, name: str) -> Any:
         if groups and item < len(groups) and (found := groups[item].get(group)) and name in found[0]:
             return found[0].get(name)
     return dataset.get(name)
+
+
+def _spacing(dataset: Mapping[str, Any], frame: int) -> tuple[float, float] | None:
+    """Of pixels, in mm; None if it is not given or cannot be."""
+    spacing = _numbers(_value(dataset, frame, "PixelMeasuresSequence", "PixelSpacing"), 2)
+    known = spacing and all(0 < mm < math.inf for mm in spacing)
+    return (spacing[0], spacing[1]) if spacing and known else None
 
 
 def _numbers(value: Any, count: int) -> list[float] | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.csv
 
-from ct.labels import short_hashes
+from corpus.manifest import short_hashes
 from settings.errors import BadInput
 
 HOLD_OUT = "hold-out"
@@ -36,8 +36,8 @@ def read_folds(
 
     `index`: id, patient; `group`: patient → group, whose patients may not be parted; `needed`: groups that the file
     must place; one row for a patient of each is enough. Raises BadInput for a file that is no split, or not one of this
-    corpus, or leaks: that lists a slice or a patient twice, or has slices of a patient, or patients that share slices,
-    in two folds or parts.
+    corpus, or leaks: that lists a slice or a patient twice, or has slices of a patient, or patients that share slices
+    or series, in two folds or parts.
     """
     key, kind, keys, words = _parse(content, name)
     known = {str(number) for number in range(folds)} | {HOLD_OUT} if kind == "fold" else set(PARTS)
@@ -57,7 +57,7 @@ def read_folds(
                 who = (
                     f"patient {patient} is"
                     if other == patient
-                    else f"patients {other} and {patient} share slices and are"
+                    else f"patients {other} and {patient} share slices or series and are"
                 )
                 raise BadInput(f"{name}: {who} in {kind} {there} and in {kind} {word}: a leak; put all into one")
     if missing := [one for one in needed if one not in first]:

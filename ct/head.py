@@ -4,13 +4,15 @@ The header alone decides: slices through the vertex, the skull base or a head af
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from ct.pixels import Refused
 
+Values = Mapping[str, Any] | Dataset  # by keyword
 CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 MODALITIES = ("CR", "DX", "ECG", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN",
               "RTSTRUCT", "SC", "SEG", "SM", "SR", "US", "XA")  # fmt: skip
@@ -27,7 +29,7 @@ OTHER = re.compile(
 )
 
 
-def check_kind(dataset: Dataset) -> None:
+def check_kind(dataset: Values) -> None:
     """Refused for what is no CT slice, or of another part of the body."""
     modality = str(dataset.get("Modality") or "").strip()
     if modality != "CT":
@@ -54,11 +56,11 @@ def told(value: str, words: Container[str]) -> str:
     return "not given" if not value else value if value in words else "an unknown one"
 
 
-def is_unknown_part(dataset: Dataset) -> bool:
+def is_unknown_part(dataset: Values) -> bool:
     """Whether a body part is given of which nothing is known."""
     part = _part(dataset)
     return bool(part) and not HEAD.search(part)
 
 
-def _part(dataset: Dataset) -> str:
+def _part(dataset: Values) -> str:
     return re.sub(r"[^A-Z]+", " ", str(dataset.get("BodyPartExamined") or "").upper()).strip()

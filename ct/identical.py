@@ -1,31 +1,13 @@
-"""Slices with the same pixels: patients who share some stay together, and what contradicts is found."""
+"""Slices with the same pixels, and patients with the same series: what contradicts is found."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ct.labels import LABELS, find
-
-
-def unite(patients: Sequence[str], pixels: Sequence[str]) -> dict[str, str]:
-    """The group of each patient: the first, in order of names, of those whom shared slices connect.
-
-    `patients` and `pixels` are of slices; those with the same `pixels` (a hash, see `ct.convert.content_hash`) are
-    shared. An empty hash, of a slice that shows nothing, connects nobody.
-    """
-    names, owner = np.unique(np.array(patients, np.str_), return_inverse=True)
-    codes, shared = _shared(pixels)
-    links = owner[shared], len(names) + codes[shared]
-    size = len(names) + int(codes.max(initial=-1)) + 1
-    _, component = connected_components(
-        coo_array((np.ones(len(links[0]), np.int8), links), (size, size)), directed=False
-    )
-    _, first, group = np.unique(component[: len(names)], return_index=True, return_inverse=True)
-    return dict(zip(names.tolist(), names[first[group]].tolist(), strict=True))
+from ct.unite import repeated
 
 
 def find_identical(
@@ -36,7 +18,7 @@ def find_identical(
     shared-pixels: those of several patients; pixels-labelled-differently: those whose labels contradict. `value`:
     n×6, the LABELS of each slice, -1 where it has none.
     """
-    codes, shared = _shared(pixels)
+    codes, shared = repeated(pixels)
     found: list[tuple[str, int, str]] = []
     order = shared[np.argsort(codes[shared], kind="stable")]
     for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(order) else []:
@@ -55,10 +37,21 @@ def find_identical(
     return find(pa.array(ids, pa.string()), found)
 
 
-def _shared(pixels: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """A number for each slice's hash, and the slices whose hash another one has too."""
-    hashes = pa.array(pixels, pa.string()).dictionary_encode()
-    codes = hashes.indices.to_numpy().astype(np.int64)
-    empty = np.array([not hash_ for hash_ in hashes.dictionary.to_pylist()], bool)
-    often = np.bincount(codes, minlength=len(empty)) > 1
-    return codes, np.flatnonzero((often & ~empty)[codes])
+def find_shared_series(ids: Sequence[str], patients: Sequence[str], linked: Sequence[str]) -> pa.Table:
+    """Findings for patients in whose headers one study or series stands: shared-series, at the first slice of each.
+
+    `linked`: of each slice the first patient whom shared studies or series connect with its own, see `ct.series`.
+    """
+    first: dict[str, int] = {}
+    groups: dict[str, list[str]] = {}
+    for row, (patient, group) in enumerate(zip(patients, linked, strict=True)):
+        if patient not in first:
+            first[patient] = row
+            groups.setdefault(group, []).append(patient)
+    found = [
+        ("shared-series", first[patient], f"patients {', '.join(sorted(group))} have a study or series in common")
+        for group in groups.values()
+        if len(group) > 1
+        for patient in group
+    ]
+    return find(pa.array(ids, pa.string()), found)

@@ -4,7 +4,6 @@ What is odd in it is no error but a finding: a row of a table with the rule that
 """
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from corpus.manifest import short_hashes
 from settings.errors import BadInput
 
 LABELS = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
@@ -59,7 +59,7 @@ def read_labels(content: bytes, hashed: bool) -> tuple[pa.Table, pa.Table]:
     unknown = np.flatnonzero(number < 0)
     odd += [("unknown-subtype", slices[row], _unknown(names[subtypes.indices[row].as_py()])) for row in unknown]
     kept = ids.filter(pa.array(whole))
-    by_id = pc.sort_indices(kept).to_numpy()
+    by_id = _sorted(kept, hashed)
     label = positive[whole][by_id].astype(np.uint8)
     columns: dict[str, Any] = {"id": kept.take(pa.array(by_id))}
     columns |= {name: pa.array(label[:, place]) for place, name in enumerate(LABELS)}
@@ -95,13 +95,6 @@ def find_unmatched(ids: pa.ChunkedArray, labelled: pa.ChunkedArray) -> pa.Table:
         ]
         tables.append(pa.table(columns, schema=FINDINGS))
     return sort_findings(tables)
-
-
-def short_hashes(ids: pa.Array) -> pa.Array:
-    """`corpus.manifest.short_hash` of each, an array of strings."""
-    digests = b"".join([hashlib.sha256(id_.encode()).digest()[:8] for id_ in ids.to_pylist()])
-    ends = np.arange(len(ids) + 1, dtype=np.int32) * 16
-    return pa.StringArray.from_buffers(len(ids), pa.py_buffer(ends), pa.py_buffer(digests.hex().encode()))
 
 
 def _odd_slices(
@@ -154,12 +147,30 @@ def _parse(content: bytes) -> pa.Table:
 
 def _cut(ids: pa.Array) -> tuple[pa.DictionaryArray, pa.DictionaryArray]:
     """`ID_<slice>_<subtype>` cut at its last `_`."""
-    parts = pc.split_pattern(ids, "_", max_splits=1, reverse=True)
-    uncut = pc.not_equal(pc.list_value_length(parts), 2)
-    if pc.any(uncut).as_py():
+    flat = pc.split_pattern(ids, "_", max_splits=1, reverse=True).flatten()
+    if len(flat) < 2 * len(ids):
+        uncut = pc.invert(pc.match_substring(ids, "_"))
         raise BadInput(
             f"label CSV: the ID '{ids.filter(uncut)[0].as_py()[:40]}' is no 'ID_<slice>_<subtype>'; mend the row"
         )
-    flat = parts.flatten()
-    stems, subtypes = (flat.take(pa.array(np.arange(first, len(flat), 2))) for first in (0, 1))
-    return stems.dictionary_encode(), subtypes.dictionary_encode()
+    # Both halves at once, then told apart by number: to take every second word first costs as much again.
+    words = flat.dictionary_encode()
+    codes = words.indices.to_numpy()
+    stems, subtypes = (_used(codes[first::2], words.dictionary) for first in (0, 1))
+    return stems, subtypes
+
+
+def _used(codes: npt.NDArray[np.int32], words: pa.Array) -> pa.DictionaryArray:
+    """Codes into words as a dictionary array of those that occur."""
+    occurs = np.zeros(len(words), bool)
+    occurs[codes] = True
+    place = (np.cumsum(occurs, dtype=np.int32) - 1)[codes]
+    return pa.DictionaryArray.from_arrays(pa.array(place), words.filter(pa.array(occurs)))
+
+
+def _sorted(ids: pa.Array, hashed: bool) -> npt.NDArray[np.int64]:
+    """Rows in order of ids; hashes as the numbers that they are, in a fifth of the time."""
+    if not hashed:
+        return np.asarray(pc.sort_indices(ids).to_numpy())
+    digits = b"".join(ids.cast(pa.binary()).to_pylist()).decode()
+    return np.argsort(np.frombuffer(bytes.fromhex(digits), ">u8"), kind="stable")

@@ -11,7 +11,7 @@ Side = Annotated[int, Field(ge=16, le=1024)]
 # What label-report.csv lists; what each one is, `ct.labels` and `ct.identical` say.
 Rule = Literal[
     "duplicate-row", "conflicting-rows", "missing-subtype", "unknown-subtype", "any-differs", "label-without-slice",
-    "slice-without-label", "shared-pixels", "pixels-labelled-differently",
+    "slice-without-label", "shared-pixels", "pixels-labelled-differently", "shared-series",
 ]  # fmt: skip
 
 

@@ -26,14 +26,16 @@ from corpus.shards import SHARD_BYTES, link, rows_per_shard, shard_path, shard_r
 from corpus.sharing import Share, wait_for_files
 from corpus.windows import hu_range
 from corpus.workers import Progress, ahead, fitting, pool
-from ct.convert import FILTER, Forms, convert
-from ct.dicom import Refused, read_slice
+from ct.convert import FILTER, Forms, convert, copy_channels
+from ct.dicom import UNSIGNED_0, Known, Refused, Slice, frame_of, is_unchanged, open_file, read_known
 from ct.raw_files import RawFile, RawFiles, chosen
-from ct.scan import find_oddities, scan
-from ct.series import SeriesFinding, places
+from ct.scan import known_of, scan
+from ct.series import SeriesFinding, inspect_series, places
+from ct.tags import File
 from settings.errors import BadInput, BadParameter
 from settings.places import require_space
 
+WORK_VERSION = 2  # of what lies in the work folder: a run takes up no other
 SHARDS_AT_LEAST = 8  # so that a small corpus keeps several workers busy; not from their number: shards are content
 WORKER_BYTES = 400 * 2**20  # of a worker besides its shard: the libraries, files read ahead
 TILTED = 1.0  # degrees; what is less is how heads lie, not the gantry
@@ -46,6 +48,7 @@ class _Shard(NamedTuple):
     number: int
     start: int  # row of the first slice, in order
     frames: list[int]
+    known: list[Known]
     files: list[RawFile]
     forms: Forms
     rows: int  # of every shard but the last
@@ -67,9 +70,9 @@ def prepare(
     """Write the corpora of kind "windows" into `images[side]` and of kind "hu" into `hu` (empty folders).
 
     All have the same rows in the same order (patient, series, position along the slice normal) and the same index:
-    id, patient, series, position (float32, mm), place (float32, 0 … 1), pixels (`ct.convert.content_hash`); and the
-    same series.csv: geometry of each series by the slices that are left. `hashed`: see `ct.scan.scan`. `work` must be
-    of these files and forms alone; what it holds of an earlier run is used.
+    id, patient, series, position (float32, mm), place (float32, 0 … 1), pixels (`ct.convert.content_hash`), linked
+    (`ct.series.Order`); and the same series.csv: geometry of each series by the slices that are left. `hashed`: see
+    `ct.scan.scan`. `work` must be of these files and forms alone; what it holds of an earlier run is used.
 
     Returns what happened: counts of files, slices, patients, series, header kinds, warnings, odd series, repaired
     slices, rejects by rule. Under a `share`, which must be of one `work`, rank 0 writes and returns this once the
@@ -97,7 +100,8 @@ def prepare(
     if share.rank:
         return None
     wait_for_files(records, share, "prepare-ct: shards")
-    rows, pixels, whole, repaired = [], [], [], 0
+    rows, pixels, whole = [], [], []
+    repaired: list[int] = []
     for number, path in enumerate(records):
         record = json.loads(path.read_text())
         rows.append(np.array(record["rows"], np.int64))
@@ -108,17 +112,24 @@ def prepare(
             whole.append(number)
     rejects = sorted(set(rejects))  # frames of one file are refused for one reason
     _check_rejects(rejects, len(files), rejects_at_most, work)
-    kept = ordered.take(pa.array(np.concatenate(rows) if rows else np.empty(0, np.int64)))
+    taken = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    kept = ordered.take(pa.array(taken)) if len(taken) < ordered.num_rows else ordered
     if not kept.num_rows:
         raise BadInput(f"none of {len(files)} files gave a slice ({_words(rejects)}); check what the raw root holds")
-    odd = find_oddities(kept)
-    counts = {**_counts(kept), "odd_series": _odd(odd), "repaired": repaired, "rejected_by": _by_rule(rejects)}
+    odd = inspect_series(kept)
+    counts = {
+        **_counts(kept, ordered["warnings"].take(pa.array(repaired, pa.int64()))),
+        "odd_series": _odd(odd),
+        "repaired": len(repaired),
+        "rejected_by": _by_rule(rejects),
+    }
     index = pa.table(
         {
             **{name: kept[name].cast(pa.string()) for name in ("id", "patient", "series")},
             "position": kept["position"].cast(pa.float32()),
-            "place": pa.array(places(kept["series"].combine_chunks().dictionary_encode().indices.to_pylist())),
+            "place": pa.array(places(kept["series"])),
             "pixels": pa.chunked_array(pixels),
+            "linked": kept["linked"].cast(pa.string()),
         }
     )
     shown = shown_rows(kept.num_rows)
@@ -139,8 +150,11 @@ def _tasks(
     files: RawFiles, ordered: pa.Table, forms: Forms, numbers: Sequence[int], size: int, work: Path
 ) -> Iterator[_Shard]:
     for number in numbers:
-        rows = ordered.select(["file", "frame"]).slice(number * size, size)
-        yield _Shard(number, number * size, rows["frame"].to_pylist(), chosen(files, rows["file"]), forms, size, work)
+        rows = ordered.slice(number * size, size)
+        columns = (rows[name].to_pylist() for name in ("head", "start", "native"))
+        known = [known_of(*row) for row in zip(*columns, strict=True)]
+        frames = rows["frame"].to_pylist()
+        yield _Shard(number, number * size, frames, known, chosen(files, rows["file"]), forms, size, work)
 
 
 def _make_shard(shard: _Shard) -> int:
@@ -149,26 +163,24 @@ def _make_shard(shard: _Shard) -> int:
     rows: list[int] = []
     hashes: list[str] = []
     rejects: list[Reject] = []
-    repaired = 0
+    repaired: list[int] = []
     places = [list(group) for _, group in groupby(range(len(shard.files)), key=lambda row: shard.files[row].path)]
     for group, content in zip(places, ahead(_read, (shard.files[group[0]] for group in places)), strict=True):
-        for row in group:
-            file = shard.files[row]
-            if isinstance(content, Reject):
-                rejects.append(content)
-                continue
+        file = shard.files[group[0]]
+        for row, slice_ in zip(group, _slices(shard, group, content), strict=True):
             try:
-                slice_ = read_slice(content, shard.frames[row])
+                if isinstance(slice_, Refused):
+                    raise slice_
                 converted = convert(slice_, shard.forms)
             except Refused as refused:
                 rejects.append(Reject(file.id, refused.rule, refused.reason))
                 continue
             for (kind, side), array in pixels.items():
-                image = converted.images[side]
-                array[len(rows)] = image[..., :3] if kind == "windows" else image[..., 3:]
+                copy_channels(kind, converted.images[side], array[len(rows)])
             rows.append(shard.start + row)
             hashes.append(converted.pixels)
-            repaired += slice_.encoding.wrapped
+            if slice_.encoding.wrapped:
+                repaired.append(shard.start + row)
     for (kind, side), array in pixels.items():
         if rows:
             folder = _form_folder(shard.work, kind, side)
@@ -181,11 +193,36 @@ def _make_shard(shard: _Shard) -> int:
     return len(shard.files)
 
 
-def _read(file: RawFile) -> bytes | Reject:
+def _slices(shard: _Shard, group: Sequence[int], content: bytes | Refused) -> Iterator[Slice | Refused]:
+    """The slices of some rows, which are of one file; it is parsed once, or not at all where its pixels are `Native`.
+
+    BadInput if its header is not the one that was ordered.
+    """
+    parsed: File | None = None
+    for row in group:
+        known = shard.known[row]
+        try:
+            if isinstance(content, Refused):
+                raise content
+            if not is_unchanged(content, known):
+                raise BadInput(
+                    f"file {shard.files[row].id}: its header changed since the first look at it; look what writes "
+                    f"there, delete {shard.work} and run the stage again"
+                )
+            if known.native:
+                yield read_known(content, known.start, known.native, shard.frames[row])
+            else:
+                parsed = parsed or open_file(content)
+                yield frame_of(parsed, shard.frames[row])
+        except Refused as refused:
+            yield refused
+
+
+def _read(file: RawFile) -> bytes | Refused:
     try:
         return read_verified(file.path, file.entry)
     except OSError as error:
-        return Reject(file.id, "unreadable", error.strerror or type(error).__name__)
+        return Refused("unreadable", error.strerror or type(error).__name__)
 
 
 @lru_cache(maxsize=1)
@@ -194,16 +231,21 @@ def _buffers(rows: int, forms: Forms) -> dict[tuple[str, int], npt.NDArray[np.ui
     return {(kind, side): np.empty((rows, side, side, channels), np.uint8) for kind, side, channels in forms.corpora()}
 
 
-def _counts(kept: pa.Table) -> dict[str, Any]:
-    """Patients, series, and slices by header kind and by warning."""
+def _counts(kept: pa.Table, repaired: pa.ChunkedArray) -> dict[str, Any]:
+    """Patients, series, and slices by header kind and by warning; `repaired`: warnings of the slices that were.
+
+    Their intercept near 0 is what was mended: the header pass, which sees no pixels, could not know it.
+    """
     warnings: Counter[str] = Counter()
     for words, count in _value_counts(kept["warnings"]).items():
         warnings.update(dict.fromkeys(words.split(), count))
+    for words, count in _value_counts(repaired).items():
+        warnings[UNSIGNED_0] -= count * (UNSIGNED_0 in words.split())
     return {
         "patients": len(kept["patient"].unique()),
         "series": len(kept["series"].unique()),
         "header_kinds": _value_counts(kept["kind"]),
-        "warnings": dict(sorted(warnings.items())),
+        "warnings": dict(sorted((+warnings).items())),
     }
 
 
@@ -232,9 +274,12 @@ def _write_series(path: Path, findings: Sequence[SeriesFinding]) -> None:
 def _check_work(path: Path, files: RawFiles, forms: Forms, hashed: bool, share: Share) -> None:
     """Note what the work folder's shards are made of; BadParameter if it is something else (after `--adopt`)."""
     digest = hashlib.sha256()
-    for name in ("name", "sha256"):
-        digest.update("\n".join(map(str, files.table[name].to_pylist())).encode())
-    made_of = json.dumps({"files": digest.hexdigest(), "forms": forms, "hashed": hashed, "filter": FILTER})
+    for batch in files.table.select(["name", "sha256"]).to_batches(max_chunksize=2**16):
+        for column in batch.columns:
+            digest.update("\n".join(map(str, column.to_pylist())).encode())
+    made_of = json.dumps(
+        {"files": digest.hexdigest(), "forms": forms, "hashed": hashed, "filter": FILTER, "version": WORK_VERSION}
+    )
     if path.exists() and path.read_text() != made_of:
         raise BadParameter(
             f"{path}: the work there is of other files, windows, sides or ids; "

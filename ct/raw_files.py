@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.manifest import Entry, manifest_table, short_hash
+from corpus.manifest import Entry, manifest_table, short_hash, short_hashes
 from settings.errors import BadInput
 
 
@@ -42,7 +42,7 @@ def find_files(root: Path, manifest: Path | None) -> RawFiles:
         nothing = {"size": pa.nulls(len(names), pa.int64()), "sha256": pa.nulls(len(names), pa.string())}
         return RawFiles(root, pa.table({"name": names, **nothing}))
     listed = manifest_table(manifest)
-    hashes = pa.array((short_hash(name.as_py()) for name in names), pa.string())
+    hashes = short_hashes(names)
     listed = listed.append_column("at", pc.index_in(listed["id"], value_set=hashes))
     if missing := listed["at"].null_count:
         raise BadInput(

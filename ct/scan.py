@@ -4,8 +4,10 @@ Headers are read in pieces of 500 files, each of which leaves a table in the wor
 the others only, and several processes share them out. Identifiers are hashed before they are written.
 """
 
+import json
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +18,12 @@ import pyarrow.parquet as pq
 from pyarrow.csv import write_csv
 
 from corpus.images import Reject
-from corpus.manifest import short_hash
+from corpus.manifest import short_hash, short_hashes
 from corpus.sharing import Share, wait_for_files
 from corpus.workers import Progress, Run, ahead
-from ct.dicom import Header, Refused, read_headers
+from ct.dicom import Encoding, Header, Known, Native, Refused, read_headers
 from ct.raw_files import RawFile, RawFiles, chosen
-from ct.series import Placed, SeriesFinding, inspect_series, order
+from ct.series import order
 
 FILES_A_PIECE = 500
 WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -30,10 +32,12 @@ PIECE = pa.schema(
     [
         ("file", pa.int32()), ("frame", pa.int32()), ("id", pa.string()), ("patient", WORDS), ("series", WORDS),
         ("position", pa.float64()), ("x", pa.float64()), ("y", pa.float64()), ("z", pa.float64()),
-        ("kind", WORDS), ("warnings", WORDS), ("rule", pa.string()), ("reason", pa.string()),
+        ("kind", WORDS), ("warnings", WORDS),
+        ("head", pa.uint64()), ("start", pa.int32()), ("native", WORDS),  # of `ct.dicom.Known`; native as JSON
+        ("study", WORDS), ("rule", pa.string()), ("reason", pa.string()),
     ]
 )  # fmt: skip
-ORDERED = PIECE.names[:11]
+ORDERED = [*PIECE.names[:14], "linked"]
 REFUSED = pa.schema([(name, pa.string()) for name in Reject._fields])
 
 
@@ -49,8 +53,9 @@ class _Piece(NamedTuple):
 def scan(files: RawFiles, hashed: bool, work: Path, run: Run, share: Share) -> tuple[pa.Table, list[Reject]]:
     """The slices in order (a row each, columns ORDERED: `file` counts in `files`), and the files that are refused.
 
-    `hashed`: ids are hashes of the SOPInstanceUID, else the UID itself. `patient` and `series` are ordinals ("p0001"),
-    `warnings` rule words joined by blanks. Leaves `names.csv` in `work`: the name and the slice that hashes stand for.
+    `hashed`: ids are hashes of the SOPInstanceUID, else the UID itself. `patient`, `series` and `linked` are ordinals
+    ("p0001", see `ct.series.Order`), `warnings` rule words joined by blanks. Leaves `names.csv` in `work`: the name
+    and the slice that hashes stand for.
     """
     count = -(-len(files) // FILES_A_PIECE)
     pieces = [work / f"headers-{number:05d}.parquet" for number in range(count)]
@@ -70,22 +75,21 @@ def scan(files: RawFiles, hashed: bool, work: Path, run: Run, share: Share) -> t
         else:
             wait_for_files([order_path], share, "prepare-ct: order of the slices")
     rejects = [Reject(**row) for row in pq.read_table(refused_path).to_pylist()]
-    return pq.read_table(order_path, read_dictionary=["patient", "series", "kind", "warnings"]), rejects
+    return pq.read_table(
+        order_path, read_dictionary=["patient", "series", "kind", "warnings", "native", "linked"]
+    ), rejects
 
 
-def find_oddities(ordered: pa.Table) -> list[SeriesFinding]:
-    """What is odd in the geometry of each series; `ordered`: rows of `scan`'s table, in its order."""
-    findings: list[SeriesFinding] = []
-    codes = ordered["series"].combine_chunks().dictionary_encode().indices.to_numpy()
-    ends = np.flatnonzero(np.diff(codes, append=-1)) + 1
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        rows = ordered.slice(start, end - start).to_pylist()
-        placed = [
-            Placed(number, row["frame"], row["id"], row["patient"], row["series"], row["position"])
-            for number, row in enumerate(rows)
-        ]
-        findings += inspect_series(placed, _headers(ordered.slice(start, end - start)))
-    return findings
+def known_of(head: int, start: int, native: str) -> Known:
+    """What the header pass left for reading a slice's pixels, of a row of `scan`'s table."""
+    return Known(head, start, _native(native) if native else None)
+
+
+@lru_cache(maxsize=1024)
+def _native(text: str) -> Native:
+    length, frames, rows, columns, encoding, spacing = json.loads(text)
+    encoding = Encoding._make([*encoding[:-1], encoding[-1] and tuple(encoding[-1])])
+    return Native(length, frames, rows, columns, encoding, spacing and tuple(spacing))
 
 
 def _rows(files: RawFiles, number: int) -> range:
@@ -118,11 +122,15 @@ def _piece_rows(file: int, found: list[Header] | Reject, hashed: bool) -> list[d
             "frame": header.frame,
             "id": short_hash(header.id) if hashed else header.id,
             "patient": short_hash(header.patient),
-            "series": short_hash(f"{header.patient}\0{header.series}"),
+            "series": short_hash(header.series),
+            "study": short_hash(header.study) if header.study else "",
             "position": header.position,
             **dict(zip("xyz", header.normal, strict=True)),
             "kind": header.kind,
             "warnings": " ".join(header.warnings),
+            "head": header.known.head,
+            "start": header.known.start,
+            "native": json.dumps(header.known.native) if header.known.native else "",
             "rule": "",
         }
         for header in found
@@ -146,32 +154,15 @@ def _order(files: RawFiles, pieces: Sequence[Path]) -> tuple[pa.Table, list[Reje
         Reject(file.id, row["rule"], row["reason"])
         for file, row in zip(chosen(files, refused["file"]), refused.to_pylist(), strict=True)
     ]
-    found = found.filter(pc.equal(found["rule"], "")).select(ORDERED).unify_dictionaries()
-    placed, duplicates = order(_headers(found), hashed=False)  # hashes already, where they are to be
-    repeated = pc.unique(found["file"].take(pa.array(duplicates, pa.int64())))
+    found = found.filter(pc.equal(found["rule"], "")).drop_columns(["rule", "reason"]).unify_dictionaries()
+    placed = order(found)
+    repeated = pc.unique(found["file"].take(pa.array(placed.duplicates)))
     reason = "its SOPInstanceUID was already read from another file"
     rejects += [Reject(file.id, "duplicate", reason) for file in chosen(files, repeated)]
-    ordered = found.take(pa.array((slice_.file for slice_ in placed), pa.int64()))
-    for name in ("patient", "series"):
-        column = pa.array((getattr(slice_, name) for slice_ in placed), pa.string()).dictionary_encode()
+    ordered = found.take(pa.array(placed.rows)).append_column("linked", placed.linked)
+    for name, column in (("patient", placed.patient), ("series", placed.series)):
         ordered = ordered.set_column(ordered.column_names.index(name), name, column)
-    return ordered, rejects
-
-
-def _headers(table: pa.Table) -> list[Header]:
-    """Rows as headers; words that repeat are one object, so that 750,000 headers take some 200 MB."""
-    columns = [table["id"].to_pylist(), *(_interned(table[name]) for name in ("patient", "series"))]
-    columns += [table["frame"].to_pylist(), table["position"].to_pylist()]
-    normals: dict[tuple[float, float, float], tuple[float, float, float]] = {}
-    directions = zip(*(table[name].to_pylist() for name in "xyz"), strict=True)
-    columns.append([normals.setdefault(normal, normal) for normal in directions])
-    return [Header._make((*row, "", ())) for row in zip(*columns, strict=True)]
-
-
-def _interned(column: pa.ChunkedArray) -> list[str]:
-    whole = column.combine_chunks().dictionary_encode()
-    words = whole.dictionary.to_pylist()
-    return [words[code] for code in whole.indices.to_numpy()]
+    return ordered.select(ORDERED), rejects
 
 
 def _write_names(path: Path, files: RawFiles, ordered: pa.Table) -> None:
@@ -179,7 +170,7 @@ def _write_names(path: Path, files: RawFiles, ordered: pa.Table) -> None:
     missing = np.setdiff1d(np.arange(len(files)), ordered["file"].to_numpy())
     numbers = pa.concat_arrays([ordered["file"].combine_chunks(), pa.array(missing, pa.int32())])
     names = files.table["name"].take(numbers)
-    hashes = pa.array((short_hash(name.as_py()) for name in names), pa.string())
+    hashes = short_hashes(names)
     slices = pa.concat_arrays([ordered["id"].combine_chunks(), pa.array([""] * len(missing), pa.string())])
     part = path.with_suffix(".part")
     write_csv(pa.table({"file": hashes, "name": names, "slice": slices}), part)

@@ -8,10 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ct.folds import HOLD_OUT, Given, folds_table, read_folds
-from ct.identical import find_identical, unite
-from ct.labels import LABELS
+from ct.identical import find_identical, find_shared_series
+from ct.labels import LABELS, sort_findings
 from ct.parameters import SplitCt
 from ct.stratify import stratify
+from ct.unite import unite
 from settings.errors import BadArtifact, BadInput, BadParameter
 
 
@@ -39,23 +40,24 @@ class Split(NamedTuple):
     train_ids: pa.Table  # id: all slices of the train patients
     labels: dict[str, pa.Table]  # "train", "val", "test", "hold-out": id and the six LABELS of the labelled slices
     folds: pa.Table  # patient, id, fold or part: what `ct.folds.read_folds` reads
-    findings: pa.Table  # slices that share their pixels (`ct.labels.FINDINGS`)
+    findings: pa.Table  # slices that share their pixels, patients that share series (`ct.labels.FINDINGS`)
     warnings: list[str]  # a label that a part must do without; patients who were not told apart
 
 
 def split(index: pa.Table, labels: pa.Table, parameters: SplitCt, file: bytes | None = None) -> Split:
-    """Deal the patients of an image corpus (`index`: id, patient, pixels) into parts, by the labels of their slices.
+    """Deal the patients of a corpus (`index`: id, patient, pixels, linked) into parts, by the labels of their slices.
 
-    Patients who share a slice (the same `pixels`, not empty) are dealt as one. Each part has about its share of them,
-    of those positive for each label and of the slices, and each label that enough of them have is in each part, the
-    halves of train included. First `hold_out_share` is taken, whatever seed and folds, then the folds are dealt, then
-    what is outside of the test fold. `file`: the content of `parameters.file`, whose folds or parts stand in place of
-    what is dealt; a train part in it is halved, and gives val its share if the file names none.
+    Patients who share a slice (the same `pixels`, not empty) or, by their headers, a study or series (the same
+    `linked`) are dealt as one. Each part has about its share of them, of those positive for each label and of the
+    slices, and each label that enough of them have is in each part, the halves of train included. First
+    `hold_out_share` is taken, whatever seed and folds, then the folds are dealt, then what is outside of the test
+    fold. `file`: the content of `parameters.file`, whose folds or parts stand in place of what is dealt; a train part
+    in it is halved, and gives val its share if the file names none.
 
     Depends on the patients, their labels, pixels and the parameters; not on the order of rows. Raises BadInput when no
     slice of the index is labelled or the file is not fit for it (`ct.folds`), BadParameter when a part would be empty.
     """
-    ids, owner, pixels = (index.column(name).to_pylist() for name in ("id", "patient", "pixels"))
+    ids, owner, pixels, linked = (index.column(name).to_pylist() for name in ("id", "patient", "pixels", "linked"))
     value = _values(ids, labels)
     labelled = value[:, 0] >= 0
     if not labelled.any():
@@ -63,12 +65,12 @@ def split(index: pa.Table, labels: pa.Table, parameters: SplitCt, file: bytes | 
             f"none of {len(ids):,} slices is in the label CSV; is it of these slices, and were both prepared with the "
             "same prepare_ct.ids?"
         )
-    group = unite(owner, pixels)
+    group = unite([*owner, *owner], [*pixels, *linked])
     with_labels = {owner[row] for row in np.flatnonzero(labelled)}
     members = _Members.of([group[patient] for patient in owner], value, labelled)
     warnings = [
         f"{len(together)} patients ({', '.join(together[:4])}{' …' if len(together) > 4 else ''}) share slices with "
-        "the same pixels and are dealt as one"
+        "the same pixels, or series, and are dealt as one"
         for together in _united(group)
     ]
     if parameters.file and file is not None:
@@ -96,7 +98,7 @@ def split(index: pa.Table, labels: pa.Table, parameters: SplitCt, file: bytes | 
         pa.table({"id": index.column("id").filter(pa.array(name == "train"))}),
         {part: _label_table(ids, value, labelled & (name == part)) for part in ("train", "val", "test", HOLD_OUT)},
         folds_table(index, {patient: group[patient] for patient in with_labels}, given.kind, given.of),
-        find_identical(ids, owner, pixels, value),
+        sort_findings([find_identical(ids, owner, pixels, value), find_shared_series(ids, owner, linked)]),
         warnings + _check(members, dealt, bool(parameters.hold_out_share) or HELD_OUT in dealt.values()),
     )
 
@@ -165,8 +167,8 @@ def check_no_leak(parts: pa.Table, group: Mapping[str, str]) -> None:
     for patient, there in of.items():
         if there != UNLABELLED and side.setdefault(group[patient], (patient, there))[1] != there:
             raise BadArtifact(
-                f"split: patients {side[group[patient]][0]} and {patient} share slices and are in two parts: a leak; "
-                "rerun split-ct"
+                f"split: patients {side[group[patient]][0]} and {patient} share slices or series and are in two parts: "
+                "a leak; rerun split-ct"
             )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 ATTEMPTS = 64  # orders tried for one without gaps whose parts have their shares of labels and slices
+PRECISION = 1e9  # wants that differ by less than its inverse are equal
 BALANCED = 0.02  # relative deviation at which no further order is tried
 
 
@@ -47,28 +48,34 @@ def stratify(
 def _deal(
     order: Sequence[int], positive: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.int64]:
+    """The part of each member. In lists: of ten numbers a list's largest is found ten times as fast as an array's."""
     have = positive.sum(axis=0)
-    wants = np.outer(shares, have)  # part × label: positive members still wanted
+    start = np.outer(shares, have)
     enough = have >= len(shares)
-    wants[:, enough] = np.maximum(wants[:, enough], 1)
-    room = shares * len(positive)  # members still wanted
-    part = np.full(len(positive), -1, np.int64)
+    start[:, enough] = np.maximum(start[:, enough], 1)
+    wants: list[list[float]] = start.T.tolist()  # label × part: positive members still wanted
+    room: list[float] = (shares * len(positive)).tolist()  # members still wanted
+    has = [np.flatnonzero(row).tolist() for row in positive]
+    part = [-1] * len(positive)
+    left: list[int] = have.tolist()
 
     def put(member: int, number: int) -> None:
         part[member] = number
         room[number] -= 1
-        wants[number, positive[member]] -= 1
+        for label in has[member]:
+            wants[label][number] -= 1
+            left[label] -= 1
 
-    left = have.copy()
-    while left.any():
-        label = min(np.flatnonzero(left), key=lambda number: (left[number], number))
+    while any(left):
+        label = min((number for number, count in enumerate(left) if count), key=lambda number: (left[number], number))
+        lacks = wants[label]
         for member in order:
-            if part[member] < 0 and positive[member, label]:
-                lacks = np.round(wants[:, label], 9)
-                candidates = np.flatnonzero(lacks == lacks.max())
-                put(member, int(candidates[np.argmax(room[candidates])]))
-        left = positive[part < 0].sum(axis=0)
+            if part[member] < 0 and label in has[member]:
+                rounded = [round(lack * PRECISION) for lack in lacks]
+                most = max(rounded)
+                put(member, max((n for n, lack in enumerate(rounded) if lack == most), key=room.__getitem__))
     for member in order:
         if part[member] < 0:
-            put(member, int(np.argmax(np.round(room, 9))))
-    return part
+            rounded = [round(free * PRECISION) for free in room]
+            put(member, rounded.index(max(rounded)))
+    return np.array(part, np.int64)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from corpus.shards import link
 from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, TrainingFailed
 from settings.loader import load_yaml, read_section
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
@@ -139,7 +140,7 @@ def prepare(name: str, module: str, deps: list[str], code: list[str], params: li
 
 
 def adopt(prepared: Prepared, fingerprint: str) -> None:
-    """Go on from the state of another fingerprint: print what differs, record it, copy the state."""
+    """Go on from the state of another fingerprint: print what differs, record it, copy the state (link its shards)."""
     old = work_root() / prepared.name / fingerprint
     if not (old / "identity.json").is_file():
         raise BadParameter(f"--adopt: there is no state {fingerprint} under {old.parent}")
@@ -152,7 +153,7 @@ def adopt(prepared: Prepared, fingerprint: str) -> None:
         if before[part].get(key) != after[part].get(key)
     ]
     print(f"{prepared.name}: adopting {fingerprint}, which differs in", *differences, sep="\n  ")
-    shutil.copytree(old, prepared.folder, dirs_exist_ok=True)
+    shutil.copytree(old, prepared.folder, copy_function=_link_or_copy, dirs_exist_ok=True)
     (prepared.folder / "identity.json").write_text(json.dumps(after, indent=1, sort_keys=True))
     (prepared.folder / "adopted.json").write_text(json.dumps({"from": fingerprint, "differences": differences}))
 
@@ -291,6 +292,14 @@ def _loaded() -> set[str]:
             if path.count("/") == 1 and path.endswith(".py") and not path.endswith("__init__.py"):
                 found.add(path)
     return {path for path in found if not path.startswith((*EXEMPT, "."))}
+
+
+def _link_or_copy(source: str, place: str) -> None:
+    """Shards, which are renamed into place and never written into, get a second name: a corpus of them is 100 GB."""
+    if source.endswith(".npy") and not Path(place).exists():
+        link(Path(source), Path(place))
+    else:
+        shutil.copy2(source, place)
 
 
 def _beside(out: str) -> Path:

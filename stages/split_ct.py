@@ -29,7 +29,7 @@ def run(job: Job) -> None:
     hashed = read_value(Literal["hash", "rsna"], shared["ids"], "prepare_ct.ids") == "hash"
     folder = job.input(f"artifacts/ct/hu-{side}")
     read_card(folder, "hu")
-    index = pq.read_table(folder / "index.parquet", columns=["id", "patient", "pixels"])
+    index = pq.read_table(folder / "index.parquet", columns=["id", "patient", "pixels", "linked"])
     labels, odd = read_labels(_label_csv(job, shared["source"]), hashed)
     file = job.input(parameters.file).read_bytes() if parameters.file else None
     result = split(index, labels, parameters, file)

@@ -22,7 +22,7 @@ def drawn(path: Path) -> Path:
 
 def test_both_chains_make_the_same_image(tmp_path: Path) -> None:
     path = drawn(tmp_path / "a.dcm")
-    one, other = naive(WINDOWS, path), ours(Forms(WINDOWS, (224,), 224), path)
+    one, other = naive(WINDOWS, path), ours(Forms(WINDOWS, (224,), 224), [path])
     assert one.shape == other.shape == (224, 224, 3)
     assert np.abs(one.astype(int) - other).max() <= 2 and one.std() > 50
 

@@ -4,9 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import pytest
+import torch
+from torch.nn.functional import interpolate
 
 from corpus.windows import Window
-from ct.convert import Forms, content_hash, convert
+from ct.convert import Forms, content_hash, convert, resize
 from ct.dicom import Encoding, Refused, Slice, read_slice
 from ct.phantom_dicom import KINDS, stored_pixels
 from tests.ct.files import SIDE, flat, real_slices
@@ -51,6 +53,15 @@ def test_values_are_the_textbooks_within_one_level() -> None:
     ):
         slice_ = Slice((hu + 1024).astype(np.uint16), TWELVE, SPACING)
         assert largest_difference(slice_, hu, (96, 224), 192) <= 1
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("to", [(224, 224), (64, 300), (200, 150)])
+def test_the_resize_is_torchs_own(channels: int, to: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (200, 150, channels), np.uint8)
+    whole = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
+    expected = interpolate(whole, to, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(resize(image, *to), expected)
 
 
 def test_a_smaller_slice_is_enlarged() -> None:

@@ -15,9 +15,20 @@ from pydicom.uid import (
     MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
 
-import ct.dicom
-from ct.dicom import Encoding, Refused, hu_table, read_headers, read_slice, repaired
+import ct.tags
+from ct.dicom import (
+    Encoding,
+    Refused,
+    hu_table,
+    is_unchanged,
+    read_headers,
+    read_known,
+    read_slice,
+    repaired,
+)
+from ct.tags import NAMES, parse
 from tests.ct.files import SIDE, flat, real_slices, write_dicom
+from tests.ct.fuzz import seeds
 
 UNSIGNED_12: dict[str, Any] = {"BitsStored": 12, "PixelRepresentation": 0}
 
@@ -185,6 +196,37 @@ def test_a_multi_frame_file_is_a_slice_for_each_frame(tmp_path: Path) -> None:
     assert slices[0].pixel_spacing == (0.5, 0.25)
 
 
+@pytest.mark.parametrize(
+    ("syntax", "known"),
+    [
+        (ImplicitVRLittleEndian, True),
+        (ExplicitVRLittleEndian, True),
+        (DeflatedExplicitVRLittleEndian, False),
+        (ExplicitVRBigEndian, False),
+    ],
+)
+def test_what_the_header_pass_knows_gives_the_same_slices(tmp_path: Path, syntax: UID, known: bool) -> None:
+    random = np.random.default_rng(0)
+    stored = random.integers(0, 4096, (3, 70, 90)).astype(np.uint16)
+    one = {**UNSIGNED_12, "PixelPaddingValue": 7, "PixelSpacing": ["0.5", "0.4"], "RescaleSlope": "1.5"}
+    for pixels, tags in ((stored, frames(3)), (stored[0], one)):
+        path = write_dicom(tmp_path / "a.dcm", pixels, syntax, **tags)
+        content = path.read_bytes()
+        for header in read_headers(path):
+            found, native = header.known, header.known.native
+            assert bool(native) == known and is_unchanged(content, found)
+            if native:
+                slice_ = read_known(content, found.start, native, header.frame)
+                parsed = read_slice(content, header.frame)
+                assert np.array_equal(slice_.stored, parsed.stored) and slice_[1:] == parsed[1:]
+                with pytest.raises(Refused, match="truncated"):
+                    read_known(content[: -pixels.nbytes // 2], found.start, native, header.frame)
+            if syntax != DeflatedExplicitVRLittleEndian:
+                changed = bytearray(content)
+                changed[found.start - 1] ^= 1
+                assert not is_unchanged(bytes(changed), found) and not is_unchanged(content[: found.start - 1], found)
+
+
 def test_a_multi_frame_file_without_its_frames_places_is_refused(tmp_path: Path) -> None:
     stored = np.stack([flat(0), flat(1)])
     with pytest.raises(Refused, match="no-position"):
@@ -273,8 +315,8 @@ def test_files_cut_short_or_no_dicom_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_inflates_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ct.dicom, "DEFLATED_MOST", 2**24)
-    monkeypatch.setattr(ct.dicom, "HEADER_MOST", 2**18)
+    monkeypatch.setattr(ct.tags, "DEFLATED_MOST", 2**24)
+    monkeypatch.setattr(ct.tags, "HEADER_MOST", 2**18)
     path = write_dicom(tmp_path / "a.dcm", flat(0), DeflatedExplicitVRLittleEndian)
     whole = path.read_bytes()
     meta = whole[: 144 + int.from_bytes(whole[140:144], "little")]
@@ -297,6 +339,28 @@ def test_a_sequence_cut_short_is_damaged_and_a_missing_file_is_the_callers(tmp_p
         read_headers(path)
     with pytest.raises(FileNotFoundError):
         read_headers(tmp_path / "none.dcm")
+
+
+def test_values_are_those_that_pydicom_converts(tmp_path: Path) -> None:
+    """Of every sound file that the fuzz test starts from, of other character sets, and of values that are odd."""
+    odd: list[dict[str, Any]] = [
+        {"SpecificCharacterSet": "ISO_IR 100", "PatientID": "Müller"},
+        {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientID": "山田", "BodyPartExamined": ""},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "RescaleIntercept": " -1024.0 ", "PixelSpacing": ["0.5"]},
+        {"PixelPaddingValue": -2000, "RescaleSlope": ["1", "2"], "PatientID": "a  "},
+    ]
+    contents = [write_dicom(tmp_path / "a.dcm", flat(0), **tags).read_bytes() for tags in odd]
+    for content in (*seeds(tmp_path), *contents):
+        path = tmp_path / "b.dcm"
+        path.write_bytes(content)
+        dataset, values = pydicom.dcmread(path), parse(content).values
+        assert len(values) > 15
+        for name in NAMES:
+            theirs: Any = dataset.get(name)
+            ours: Any = values.get(name)
+            if isinstance(theirs, int) and theirs < 0:
+                ours -= 0x10000 if ours > 0 else 0
+            assert (theirs or None) == (ours or None), name
 
 
 def test_real_slices_equal_the_arithmetic_on_pydicoms_pixels() -> None:

@@ -76,7 +76,8 @@ def test_the_demos_test_part_has_ten_positive_patients_of_each_label() -> None:
     demo = load_yaml(ROOT / "profiles/demo.yaml")
     p = read_section(PhantomCt, demo["phantom_ct"], "phantom_ct")
     plans = {f"p{patient:04d}": planned(p, patient) for patient in range(p.patients)}
-    index = pa.table({"id": list(plans), "patient": list(plans), "pixels": [""] * len(plans)})
+    names = list(plans)
+    index = pa.table({"id": names, "patient": names, "pixels": [""] * len(names), "linked": names})
     columns = {name: pa.array([int(name in plan) for plan in plans.values()], pa.uint8()) for name in LABELS[:-1]}
     some = pa.array([int(bool(plan)) for plan in plans.values()], pa.uint8())
     labels = pa.table({"id": list(plans), **columns, "any": some})

@@ -20,9 +20,10 @@ from corpus.manifest import short_hash, write_manifest
 from corpus.sharing import Share
 from corpus.windows import Window
 from ct.convert import Forms, convert
-from ct.dicom import Header, Refused, Slice, read_headers, read_slice
+from ct.dicom import Header, Refused, Slice, frame_of, open_file, read_headers, read_known, read_slice
 from ct.prepare import prepare
 from ct.raw_files import find_files
+from ct.tags import File
 from settings.errors import BadInput, BadParameter, WrongEnvironment
 from tests.ct.files import SIDE, flat, real_slices, write_dicom
 
@@ -87,7 +88,7 @@ def test_corpora_have_the_same_rows_in_order_of_patient_series_and_position(raw:
     assert [corpus.shards.row_shape for corpus in corpora] == [(16, 16, 3), (24, 24, 3), (32, 32, 1)]
     assert all(corpus.index.equals(corpora[0].index) and len(corpus) == 8 for corpus in corpora)
     index = corpora[0].index
-    assert [str(field.type) for field in index.schema] == [*["string"] * 3, "float", "float", "string"]
+    assert [str(field.type) for field in index.schema] == [*["string"] * 3, "float", "float", "string", "string"]
     patients = list(dict.fromkeys(id_[3] for id_ in index["id"].to_pylist()))
     assert sorted(patients) == ["a", "b", "c"]
     expected = []
@@ -179,19 +180,28 @@ def test_no_identifier_and_no_name_reaches_an_artifact(tmp_path: Path) -> None:
 
 
 def test_each_frame_of_a_file_is_a_slice(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """c1 stands for three frames, the second of which cannot be decoded; the file is read once."""
+    """c1 stands for three frames, the second of which cannot be decoded; the file is read and parsed once."""
     read: list[str] = []
+    parsed: list[int] = []
 
     def headers(path: Path) -> list[Header]:
         (header,) = read_headers(path)
         if header.id != "ID_c1":
             return [header]
-        return [header._replace(id=f"ID_c1.{n + 1}", frame=n, position=header.position + n / 4) for n in range(3)]
+        known = header.known._replace(native=None)
+        return [
+            header._replace(id=f"ID_c1.{n + 1}", frame=n, position=header.position + n / 4, known=known)
+            for n in range(3)
+        ]
 
-    def slices(content: bytes, frame: int) -> Slice:
+    def parse(content: bytes) -> File:
+        parsed.append(len(content))
+        return open_file(content)
+
+    def slices(file: File, frame: int) -> Slice:
         if frame == 1:
             raise Refused("truncated", "the second frame is cut short")
-        slice_ = read_slice(content)
+        slice_ = frame_of(file, 0)
         return slice_._replace(stored=slice_.stored + np.uint16(frame))
 
     def verified(path: Path, entry: Any) -> bytes:
@@ -199,17 +209,55 @@ def test_each_frame_of_a_file_is_a_slice(raw: Path, tmp_path: Path, monkeypatch:
         return path.read_bytes()
 
     monkeypatch.setattr(ct.scan, "read_headers", headers)
-    monkeypatch.setattr(ct.prepare, "read_slice", slices)
+    monkeypatch.setattr(ct.prepare, "frame_of", slices)
+    monkeypatch.setattr(ct.prepare, "open_file", parse)
     monkeypatch.setattr(ct.prepare, "read_verified", verified)
     counts = run(raw, tmp_path, hashed=False, shard_rows=100)
     assert counts["slices"] == 9 and counts["files"] == 11
-    assert len(read) == len(set(read)) * 3 == 9
+    assert len(read) == len(set(read)) * 3 == 9 and len(parsed) == 1
     assert counts["rejected_by"] == {"duplicate": 1, "not-ct": 1, "truncated": 2}
     corpus = Images(tmp_path / "hu-32")
     rows = [row for row, id_ in enumerate(corpus.column("id")) if id_.startswith("ID_c1")]
     assert [corpus.column("id")[row] for row in rows] == ["ID_c1.1", "ID_c1.3"]
-    expected = slices((raw / "c/Smith^John-1.dcm").read_bytes(), 2)
+    expected = slices(open_file((raw / "c/Smith^John-1.dcm").read_bytes()), 2)
     assert np.array_equal(corpus.shards.read(rows[1:])[0], convert(expected, FORMS).images[32][..., 3:])
+
+
+def test_a_file_that_changed_after_its_header_was_read_is_an_error(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of files that no manifest lists; others are known by their hash."""
+    path = raw / "a/Smith^John-1.dcm"
+    content = path.read_bytes()
+    scan = ct.scan.scan
+    for changed in (content.replace(b"-1024 ", b"-1000 "), content[:300], content[:200] + b"xx" + content[200:]):
+        assert changed != content
+
+        def scan_and_change(*arguments: Any, changed: bytes = changed) -> Any:
+            found = scan(*arguments)
+            path.write_bytes(changed)
+            return found
+
+        monkeypatch.setattr(ct.prepare, "scan", scan_and_change)
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match="header changed") as error:
+            run(raw, tmp_path)
+        assert "Smith" not in str(error.value) and not isinstance(error.value, Refused)
+        shutil.rmtree(tmp_path / "work")
+
+
+def test_a_repaired_slice_is_not_warned_of_what_was_repaired(tmp_path: Path) -> None:
+    tags: dict[str, Any] = {"BitsStored": 12, "PixelRepresentation": 0, "RescaleIntercept": "0"}
+    stored = np.random.default_rng(0).integers(0, 80, (SIDE, SIDE)).astype(np.uint16)
+    write_dicom(tmp_path / "raw/a.dcm", stored, **tags)
+    for number in range(3):
+        stored[: 8 * (number + 1)] = 3096
+        write_dicom(tmp_path / f"raw/b{number}.dcm", stored, **tags)
+    counts = run(tmp_path / "raw", tmp_path / "out")
+    assert (counts["repaired"], counts["warnings"]) == (3, {"intercept-0-unsigned": 1})
+    (tmp_path / "raw/a.dcm").unlink()
+    counts = run(tmp_path / "raw", tmp_path / "out", "-b")
+    assert (counts["repaired"], counts["warnings"]) == (3, {})
 
 
 def test_too_many_rejects_are_an_error_and_the_work_is_kept(
@@ -222,7 +270,7 @@ def test_too_many_rejects_are_an_error_and_the_work_is_kept(
     with pytest.raises(BadInput, match=r"3 of 11 .*truncated 1.*rejects_at_most = 0\.2;"):
         run(raw, tmp_path, rejects_at_most=0.2)
     assert not list((tmp_path / "hu-32").iterdir())
-    monkeypatch.setattr(ct.prepare, "read_slice", lambda *_: pytest.fail("the shards were made already"))
+    monkeypatch.setattr(ct.prepare, "convert", lambda *_: pytest.fail("the shards were made already"))
     assert run(raw, tmp_path, rejects_at_most=0.3)["slices"] == 8
 
 
@@ -252,24 +300,24 @@ def test_an_interrupted_run_redoes_unfinished_shards_only_and_ends_the_same(
     run(raw, tmp_path)
     decoded: list[int] = []
 
-    def dies_at_the_sixth(content: bytes, frame: int) -> Slice:
+    def dies_at_the_sixth(*arguments: Any) -> Slice:
         decoded.append(1)
         if len(decoded) == 6:
             raise KeyboardInterrupt
-        return read_slice(content, frame)
+        return read_known(*arguments)
 
-    monkeypatch.setattr(ct.prepare, "read_slice", dies_at_the_sixth)
+    monkeypatch.setattr(ct.prepare, "read_known", dies_at_the_sixth)
     with pytest.raises(KeyboardInterrupt):
         run(raw, tmp_path, "-b")
     for folder in ("images-16-b", "images-24-b", "hu-32-b"):
         assert not list((tmp_path / folder).iterdir())
     decoded.clear()
 
-    def counted(content: bytes, frame: int) -> Slice:
+    def counted(*arguments: Any) -> Slice:
         decoded.append(1)
-        return read_slice(content, frame)
+        return read_known(*arguments)
 
-    monkeypatch.setattr(ct.prepare, "read_slice", counted)
+    monkeypatch.setattr(ct.prepare, "read_known", counted)
     monkeypatch.setattr(ct.scan, "read_headers", lambda path: pytest.fail("headers were read already"))
     run(raw, tmp_path, "-b")
     assert len(decoded) == 9 - 4

@@ -29,7 +29,8 @@ def tables(patients: int = 120, slices: int = 8, epidural: int = 30, seed: int =
     columns: dict[str, Any] = {"id": ids}
     columns |= {name: value[:, number].astype(np.uint8) for number, name in enumerate(LABELS[:-1])}
     columns["any"] = value.any(axis=1).astype(np.uint8)
-    return pa.table({"id": ids, "patient": owner, "pixels": [f"{n:016x}" for n in range(len(ids))]}), pa.table(columns)
+    pixels = [f"{n:016x}" for n in range(len(ids))]
+    return pa.table({"id": ids, "patient": owner, "pixels": pixels, "linked": owner}), pa.table(columns)
 
 
 def to_csv(table: pa.Table) -> bytes:
@@ -144,7 +145,7 @@ def test_a_patient_in_two_parts_is_a_leak() -> None:
     with pytest.raises(BadArtifact, match="twice"):
         check_no_leak(pa.concat_tables([parts, parts]), alone)
     both = {**alone, rows[test]["patient"]: rows[train]["patient"]}
-    with pytest.raises(BadArtifact, match="share slices and are in two parts"):
+    with pytest.raises(BadArtifact, match="share slices or series and are in two parts"):
         check_no_leak(parts, both)
 
 
@@ -168,6 +169,21 @@ def test_patients_who_share_a_slice_stay_together_through_any_number_of_others()
         assert len(together) == 1
     assert [warning for warning in result.warnings if warning.startswith("7 patients (p0000, p0001, p0002, p0003 …)")]
     assert {row["rule"] for row in result.findings.to_pylist()} >= {"shared-pixels"}
+
+
+def test_patients_with_one_study_or_series_stay_together_and_are_listed() -> None:
+    index, labels = tables(60)
+    linked = ["p0003" if patient in ("p0007", "p0050") else patient for patient in index["patient"].to_pylist()]
+    for seed in range(3):
+        parameters = FIVE.model_copy(update={"seed": seed})
+        result = split(index.set_column(3, "linked", pa.array(linked)), labels, parameters)
+        rows = [row for row in result.parts.to_pylist() if row["patient"] in ("p0003", "p0007", "p0050")]
+        assert len({(row["part"], row["half"]) for row in rows}) == 1
+    assert [warning for warning in result.warnings if warning.startswith("3 patients (p0003, p0007, p0050)")]
+    assert [(row["rule"], row["id"]) for row in result.findings.to_pylist()] == [
+        ("shared-series", "00024"), ("shared-series", "00056"), ("shared-series", "00400")
+    ]  # fmt: skip
+    assert "p0003, p0007, p0050" in result.findings["detail"][0].as_py()
 
 
 def test_an_unlabelled_patient_who_shares_slices_is_in_no_part() -> None:
@@ -203,7 +219,8 @@ def test_a_shipped_file_gives_the_same_split_also_in_a_larger_corpus() -> None:
     given = FIVE.model_copy(update={"file": "data/folds.csv"})
     again = split(index, labels, given, to_csv(dealt.folds))
     assert again.parts.equals(dealt.parts) and again.folds.equals(dealt.folds)
-    renamed = index.set_column(1, "patient", pa.array([f"p1{name[1:]}" for name in index["patient"].to_pylist()]))
+    names = pa.array([f"p1{name[1:]}" for name in index["patient"].to_pylist()])
+    renamed = index.set_column(1, "patient", names).set_column(3, "linked", names)
     more, more_labels = (
         table.set_column(0, "id", pa.array([f"x{id_}" for id_ in table["id"].to_pylist()])) for table in (index, labels)
     )
@@ -237,7 +254,8 @@ def test_parts_of_a_file_stand_and_what_they_leave_open_is_dealt(val: bool) -> N
 def test_real_patients_are_split_with_every_label_in_every_part_and_series_together() -> None:
     rows = [row for row in label_table("rsna_slice_labels.csv.gz") if row["PatientID"] and not row["note"]]
     ids = [row["SOPInstanceUID"] for row in rows]
-    index = pa.table({"id": ids, "patient": [row["PatientID"] for row in rows], "pixels": [""] * len(ids)})
+    patients = [row["PatientID"] for row in rows]
+    index = pa.table({"id": ids, "patient": patients, "pixels": [""] * len(ids), "linked": patients})
     columns: dict[str, Any] = {name: np.array([int(float(row[name])) for row in rows], np.uint8) for name in LABELS}
     result = split(index, pa.table({"id": ids, **columns}), FIVE.model_copy(update={"hold_out_share": 0.1}))
     assert not result.warnings

@@ -163,6 +163,9 @@ def test_adopting_prints_and_records_what_differs(
 ) -> None:
     old = run.prepare("fake", *DECLARED)
     (old.folder / "state-000000000004").mkdir()
+    (old.folder / "images-00000.npy").write_bytes(b"shard")
+    (old.folder / "curves.csv").write_text("a\n")
+    before = (old.folder / "identity.json").read_text()
     (checkout / "stages/run.py").write_text("a comment")
     new = run.prepare("fake", *DECLARED)
     assert (
@@ -172,6 +175,11 @@ def test_adopting_prints_and_records_what_differs(
     run.adopt(new, old.fingerprint)
     assert "code: stages/run.py" in capsys.readouterr().out
     assert (new.folder / "state-000000000004").is_dir()
+    assert (new.folder / "images-00000.npy").samefile(old.folder / "images-00000.npy")  # no second 100 GB
+    with (new.folder / "curves.csv").open("a") as curves:
+        curves.write("b\n")
+    assert (old.folder / "curves.csv").read_text() == "a\n"
+    assert (old.folder / "identity.json").read_text() == before != (new.folder / "identity.json").read_text()
     with pytest.raises(BadParameter, match="no state 123"):
         run.adopt(new, "123")
 

@@ -45,7 +45,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pixels = ["", "", *(f"{number:016x}" for number in range(2, 60))]
     pixels[20] = pixels[30]  # a slice of p0010 is one of p0015, labelled otherwise
     pixels[11], pixels[13] = pixels[10], pixels[12]  # p0005 and p0006 have one slice twice; those of p0006 contradict
-    index = pa.table({"id": [short_hash(name) for name in names], "patient": patients, "pixels": pixels})
+    ids = [short_hash(name) for name in names]
+    index = pa.table({"id": ids, "patient": patients, "pixels": pixels, "linked": patients})
     finish_images(folder, "hu", index, [], windows=[[40, 80]] * 3, hu_range=[0, 80])
     rows = [f"{name}_{label},{int(n % 4 == 0)}" for n, name in enumerate(names[:58]) for label in LABELS]
     (tmp_path / "artifacts/phantom/stage_2_train.csv").write_text("\n".join(["ID,Label", *rows, *rows[:1]]))
