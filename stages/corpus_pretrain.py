@@ -31,6 +31,7 @@ def run(job: Job) -> None:
             parameters.batch,
             read_value(int, job.parameters["seed"], "seed"),
             parameters.evaluate_every,
+            parameters.patience,
         ),
         job.out(f"artifacts/pretrained/{job.key}"),
         accelerator,

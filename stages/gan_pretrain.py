@@ -26,6 +26,7 @@ def run(job: Job) -> None:
             parameters.batch,
             read_value(int, job.parameters["seed"], "seed"),
             parameters.evaluate_every,
+            parameters.patience,
         ),
         job.out("artifacts/pretrained/translated"),
         accelerator,

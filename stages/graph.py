@@ -76,11 +76,21 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
         for out in all_outs(node)
         for file in ("training", "validation")
     )
+    pictures = [
+        f"{out}/{file}.png"
+        for node in graph
+        if (
+            file := {"corpus-pretrain": "confusion", "gan-pretrain": "confusion", "cnn-finetune": "scores"}.get(
+                node.name
+            )
+        )
+        for out in all_outs(node)
+    ]
     metrics = [f"artifacts/evaluation/{key}/metrics.json" for key in params["variants"]]
     return {
         "stages": stages,
         "metrics": ["artifacts/audit/metrics.json", *metrics] if "gan-audit" in names else metrics,
-        "plots": [{path: {"x": "images"}} for path in curves],
+        "plots": [*({path: {"x": "images"}} for path in curves), *sorted(pictures)],
     }
 
 
