@@ -42,7 +42,7 @@ def pretrain(
 
         save_weights(task.model, out)
         curves.write(out)
-        confusion(out / "confusion.png", val.targets, logits.argmax(1), images.card["class_names"])
+        confusion(out / "confusion.png", val.targets, logits.argmax(1), images.card.get("class_names", classes))
         best = next(row for row in curves.validation if row["images"] == task.best["images"])
         write_card(
             out,
