@@ -18,6 +18,17 @@ class Weights(Parameters):
     licence: str = ""  # shown by `doctor`
 
 
+STARTS = ("imagenet", "random", "timm", "gan-pretrain")  # what `cnns.*.start` may be besides a corpus or a weights file
+
+
+def pretrained(start: str | Weights, imagenet: bool) -> str | None:
+    """The artifact that a start is; None for random weights, timm's and a file (`imagenet`: whether that names one)."""
+    if isinstance(start, Weights) or start in ("random", "timm") or (start == "imagenet" and imagenet):
+        return None
+    corpus = {"imagenet": "photos", "gan-pretrain": "translated"}.get(start, start)
+    return f"artifacts/pretrained/{corpus}"
+
+
 class Cnn(Parameters):
     """One CNN of the table `cnns`."""
 
@@ -25,7 +36,7 @@ class Cnn(Parameters):
     stage: str  # the module whose output is the feature map; block12 of legacy_xception is the paper's
     side: int = Field(ge=32)  # pixels; one of prepare_ct.sides
     # timm: its pretrained weights, from its hub; their normalisation is not ours where it is not 0.5 ± 0.5
-    start: Literal["imagenet", "random", "timm", "gan-pretrain"] | Weights
+    start: str | Weights  # "imagenet", "random", "timm", "gan-pretrain", or a corpus of the table `corpora`
     # ct: fitted to its labels; batchnorm: its BatchNorm statistics are those of the CNN half's slices, no label is read
     trained_on: Literal["nothing", "ct", "batchnorm"]
     fraction: float = Field(default=1, gt=0, le=1)  # share of the CNN half's patients that it is fitted on
@@ -38,10 +49,6 @@ class Cnn(Parameters):
             if self.trained_on != "ct" and value != none:
                 raise ValueError(f"{name}: is of a CNN that is fitted on CT; set trained_on to ct, or leave it out")
         return self
-
-
-class Corpus(Parameters):
-    """One corpus of the table `corpora`, for corpus-pretrain@<corpus>; `photos` needs no parameter of its own."""
 
 
 class Training(Parameters):
@@ -84,7 +91,7 @@ class CnnTraining(Training):
 
 
 class CorpusPretrain(CnnTraining):
-    """corpus-pretrain@<corpus> and gan-pretrain: one budget, so that corpora compare."""
+    """corpus-pretrain@<corpus> and gan-pretrain: one budget and the same start weights, so that corpora compare."""
 
     architecture: str  # a timm name; CNNs that start from the result must have the same
     side: int = Field(ge=32)  # pixels that the CNN sees; the corpus is resized on the device
