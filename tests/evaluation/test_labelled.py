@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_fractions_are_nested_whole_patients_of_one_half() -> None:
     labelled = many()
     parts = [fraction_of(labelled, "cnn", share, "cnns.a.fraction") for share in (0.05, 0.1, 0.5, 1.0)]
     assert [len(set(part.patients)) for part in parts] == [10, 20, 100, 200]
-    assert all(set(small.ids) < set(large.ids) for small, large in zip(parts, parts[1:], strict=False))
+    assert all(set(small.ids) < set(large.ids) for small, large in pairwise(parts))
     assert all(len(part.ids) == 2 * len(set(part.patients)) and set(part.halves) == {"cnn"} for part in parts)
     whole = [i for i, half in enumerate(labelled.halves) if half == "cnn"]
     assert parts[-1].ids == [labelled.ids[i] for i in whole]

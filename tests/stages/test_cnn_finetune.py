@@ -52,7 +52,8 @@ def test_a_fraction_reads_that_many_patients_and_too_few_are_skipped(
     with pytest.raises(Skipped, match=r"cnns\.a\.fraction: 0\.5 of 4 patients is 2, fewer than 8"):
         execute(tmp_path, monkeypatch, "cnn-finetune@a", given, [IMAGES, *SPLIT], OUT)
     monkeypatch.setattr("evaluation.labelled.LEAST_PATIENTS", 2)
-    shutil.rmtree(tmp_path / "work")
+    for left in ("work", "artifacts/cnns"):
+        shutil.rmtree(tmp_path / left)
     rows = watch(monkeypatch)
     out = execute(tmp_path, monkeypatch, "cnn-finetune@a", given, [IMAGES, *SPLIT], OUT)
     fitted = {row // made.SLICES for row in rows["images-32"] if row < 24}
