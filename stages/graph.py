@@ -1,8 +1,8 @@
 """The graph of `stages/nodes.py` in DVC's form: `render` gives the content of `dvc.yaml`.
 
 Names with `@` exist only through `foreach`, and a list cannot be interpolated there: an item's own inputs go into
-slots in0 … inK, and a shorter list repeats an input it has (a filler would make every item stale when K grows). Likewise
-for its own parameters.
+slots in0 … inK, and a shorter list repeats an input it has (a filler would make every item stale when K grows). So do
+an item's own parameters, into param0 … paramK.
 """
 
 import ast

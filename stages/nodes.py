@@ -13,7 +13,7 @@ from ct.parameters import PrepareCt, SplitCt
 from ct.phantom_parameters import PhantomCt
 from evaluation.parameters import Evaluate, Floors, Report
 from gan.parameters import GanGenerate, GanTrain
-from photos.parameters import Corpus, PreparePhotos, read_corpora
+from photos.parameters import PreparePhotos, read_corpora
 from settings.errors import BadParameter
 from settings.loader import Parameters, known_section, nearest, read_section, read_table, read_value
 from vit.parameters import Variant, Vit, VitTrain
@@ -72,17 +72,14 @@ def validate(params: dict[str, Any]) -> None:
     for where, side in wanted:
         if side not in sides:
             raise BadParameter(f"{where}.side: {side} is not among prepare_ct.sides {list(sides)}; add it there")
+    starts = [*STARTS, *read_corpora(params["corpora"])]
+    for name, start in ((name, cnn.start) for name, cnn in cnns.items()):
+        if isinstance(start, str) and start not in starts:
+            raise BadParameter(f"cnns.{name}.start: '{start}' is no start and no corpus{nearest(start, starts)}")
     for name, variant in variants.items():
         for cnn in variant.cnns:
             if cnn not in cnns:
                 raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
-    starts = [*STARTS, *read_corpora(params["corpora"])]
-    for name, cnn in cnns.items():
-        if isinstance(cnn.start, str) and cnn.start not in starts:
-            raise BadParameter(
-                f"cnns.{name}.start: '{cnn.start}' is neither a start nor a corpus of the table corpora"
-                f"{nearest(cnn.start, starts)}"
-            )
 
 
 def _tables(params: dict[str, Any]) -> tuple[dict[str, Cnn], dict[str, Variant]]:
