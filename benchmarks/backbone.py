@@ -38,7 +38,7 @@ from rich.table import Table
 from timm.data.dataset import ImageDataset
 from timm.data.loader import create_loader
 from timm.loss.cross_entropy import LabelSmoothingCrossEntropy
-from timm.optim import create_optimizer_v2
+from timm.optim._optim_factory import create_optimizer_v2
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch.utils.flop_counter import FlopCounterMode
@@ -104,13 +104,13 @@ class Theirs:
         p, self.device, self.amp = parameters, device, amp
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.model = timm.create_model(p.architecture, num_classes=CLASSES).to(device)
-        self.model = self.model.to(memory_format=self.format)  # type: ignore[call-overload]
+        self.model = self.model.to(memory_format=self.format)
         self.optimiser = create_optimizer_v2(self.model, opt="adamw", lr=p.learning_rate, weight_decay=p.weight_decay)
         self.average = ModelEmaV3(self.model, decay=0.9998, use_warmup=True)
-        self.loss = LabelSmoothingCrossEntropy(p.label_smoothing).to(device)
+        self.loss = LabelSmoothingCrossEntropy(p.label_smoothing).to(device)  # type: ignore[no-untyped-call]
         self.schedule = CosineLRScheduler(self.optimiser, t_initial=10_000, warmup_t=100, t_in_epochs=False)
         self.loader = create_loader(
-            ImageDataset(str(folder / "train")),
+            ImageDataset(str(folder / "train")),  # type: ignore[no-untyped-call]
             input_size=(3, p.side, p.side),
             batch_size=p.batch,
             is_training=True,

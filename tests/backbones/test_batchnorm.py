@@ -43,7 +43,7 @@ def test_statistics_are_the_slices_and_all_else_is_the_start(tmp_path: Path) -> 
     pixels = torch.from_numpy(Images(tmp_path / "ct", "windows").shards.read(ROWS))
     kernel = build(SMALL, 1, 1e-5)
     kernel.load_state_dict({k: v for k, v in before.items() if not k.startswith("fc.")}, strict=False)
-    seen = kernel.conv1(to_input(pixels, 32)).detach()  # type: ignore[operator,union-attr]
+    seen = kernel.get_submodule("conv1")(to_input(pixels, 32)).detach()
     torch.testing.assert_close(after["bn1.running_mean"], seen.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(after["bn1.running_var"], seen.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
     moved = {name for name in after if not name.startswith("fc.") and not torch.equal(before[name], after[name])}
@@ -64,8 +64,8 @@ def test_fitting_on_ct_forgets_the_statistics_of_the_start() -> None:
         torch.manual_seed(0)
         model = build(SMALL, 6, 1e-5).train()
         for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean += shift  # type: ignore[operator]
+            if isinstance(module, torch.nn.BatchNorm2d) and module.running_mean is not None:
+                module.running_mean += shift
         optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
         for _ in range(2):
             optimiser.zero_grad()

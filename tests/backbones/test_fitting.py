@@ -42,7 +42,9 @@ def task(images: Images, work: Path, parameters: CnnFinetune, architecture: str 
     model = build(architecture, 6, 1e-5)
     frozen = freeze(model, until) if until else []
     examples = Examples(images, np.arange(12), made.labels()[:12].astype(np.float32))
-    return Classifier(model, 32, examples, examples, parameters, made.run(work, 24), *made.machine(), frozen)
+    accelerator, decisions = made.machine()
+    run = made.run(work, 24)
+    return Classifier(model, 32, examples, examples, parameters, run, accelerator, decisions, frozen)
 
 
 def steps(trained: Classifier, count: int = 1) -> dict[str, torch.Tensor]:

@@ -22,7 +22,7 @@ def test_timms_weights_keep_their_eps(monkeypatch: pytest.MonkeyPatch) -> None:
     def pretrained(name: str, pretrained: bool, num_classes: int) -> nn.Module:
         asked.append((name, pretrained, num_classes))
         torch.manual_seed(7)
-        return create(name, pretrained=False, num_classes=num_classes)  # type: ignore[no-any-return]
+        return create(name, pretrained=False, num_classes=num_classes)
 
     monkeypatch.setattr(timm, "create_model", pretrained)
     start = find_start("timm", None, nothing, nothing)

@@ -55,8 +55,10 @@ def test_every_fraction_has_each_kind_of_patient_in_proportion() -> None:
 def test_the_patients_do_not_depend_on_the_order_of_the_slices() -> None:
     labelled = many()
     order = np.random.default_rng(1).permutation(len(labelled.ids))
-    mixed = Labelled(*([column[i] for i in order] for column in (labelled.ids, labelled.patients, labelled.halves)),
-                     labelled.truth[order])  # fmt: skip
+    ids, patients, halves = (
+        [column[i] for i in order] for column in (labelled.ids, labelled.patients, labelled.halves)
+    )
+    mixed = Labelled(ids, patients, halves, labelled.truth[order])
     one, other = (set(fraction_of(table, "cnn", 0.1, "x").patients) for table in (labelled, mixed))
     assert one == other
 

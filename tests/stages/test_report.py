@@ -154,7 +154,12 @@ def test_what_was_skipped_is_said_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: list[Sources] = []
-    monkeypatch.setattr("stages.report.write_report", lambda out, sources, title, dpi: given.append(sources) or [])
+
+    def noted(out: Path, sources: Sources, title: str, dpi: int) -> list[Any]:
+        given.append(sources)
+        return []
+
+    monkeypatch.setattr("stages.report.write_report", noted)
     folders = [path for path in INPUTS if "." not in path]
     for path in folders:
         (tmp_path / path).mkdir(parents=True)
