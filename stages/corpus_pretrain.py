@@ -32,7 +32,7 @@ def train_on(job: Job, corpus: str, first: str) -> None:
         job.input(corpus),
         start,
         parameters,
-        train_run(job, parameters.images, parameters.batch, seed, parameters.evaluate_every),
+        train_run(job, parameters.images, parameters.batch, seed, parameters.evaluate_every, parameters.patience),
         job.out(*job.outs),
         accelerator,
         decisions,

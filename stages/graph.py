@@ -19,6 +19,7 @@ from stages.nodes import all_outs, full_names, nodes
 ROOMS = (
     "stages", "vit", "audit", "gan", "backbones", "ct", "photos", "training", "evaluation", "corpus", "settings",
 )  # fmt: skip
+PICTURES = {"corpus-pretrain": "confusion", "gan-pretrain": "confusion", "cnn-finetune": "scores"}
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,14 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
         for out in all_outs(node)
         for file in ("training", "validation")
     )
+    pictures = sorted(
+        f"{out}/{PICTURES[node.name]}.png" for node in graph if node.name in PICTURES for out in all_outs(node)
+    )
     metrics = [f"artifacts/evaluation/{key}/metrics.json" for key in params["variants"]]
     return {
         "stages": stages,
         "metrics": ["artifacts/audit/metrics.json", *metrics] if "gan-audit" in names else metrics,
-        "plots": [{path: {"x": "images"}} for path in curves] + _score_plots(params),
+        "plots": [*({path: {"x": "images"}} for path in curves), *pictures, *_score_plots(params)],
     }
 
 

@@ -227,12 +227,12 @@ def _corpora(params: dict[str, Any]) -> list[Node]:
 
 
 def _cnns(params: dict[str, Any]) -> list[Node]:
-    """CNNs fitted on CT, and the feature maps of those that a variant uses."""
+    """CNNs fitted on CT, or to its statistics alone, and the feature maps of those that a variant uses."""
     cnns, variants = _tables(params)
     images = _images(params)
     found = {name: pretrained(cnn.start, params["imagenet"] is not None) for name, cnn in cnns.items()}
     starts = {name: [path] if path else [] for name, path in found.items()}
-    tuned = [name for name, cnn in cnns.items() if cnn.trained_on == "ct"]
+    tuned, matched = ([name for name, cnn in cnns.items() if cnn.trained_on == kind] for kind in ("ct", "batchnorm"))
     used = {name for variant in variants.values() for name in variant.cnns}
     graph = []
     if tuned:
@@ -246,6 +246,17 @@ def _cnns(params: dict[str, Any]) -> list[Node]:
                 ranks=True,
             )
         )
+    if matched:
+        graph.append(
+            Node(
+                "cnn-batchnorm",
+                [SPLIT["parts"]],
+                ["cnn_finetune.batch", "imagenet", "seed", "cnns.${key}"],
+                ["artifacts/cnns/${key}"],
+                items={name: [images[cnns[name].side], *starts[name]] for name in matched},
+                ranks=True,
+            )
+        )
     if used:
         graph.append(
             Node(
@@ -254,7 +265,10 @@ def _cnns(params: dict[str, Any]) -> list[Node]:
                 ["extract_features", "imagenet", "seed", "cnns.${key}"],
                 ["artifacts/features/${key}"],
                 items={
-                    name: [images[cnn.side], *([f"artifacts/cnns/{name}"] if name in tuned else starts[name])]
+                    name: [
+                        images[cnn.side],
+                        *([f"artifacts/cnns/{name}"] if cnn.trained_on != "nothing" else starts[name]),
+                    ]
                     for name, cnn in cnns.items()
                     if name in used
                 },
