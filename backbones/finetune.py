@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from backbones.classifier import Classifier, Examples, spread
 from backbones.feature_cnn import save_weights
+from backbones.fitted import write_fitted
 from backbones.parameters import Cnn, CnnFinetune
 from backbones.start import Start, start_cnn
 from corpus.card import write_card
@@ -38,7 +40,8 @@ def finetune(
 ) -> Curves:
     """Train, write the artifact. Of `train_part` the slices of the half "cnn" alone are read.
 
-    The card has the loss on train and on val: the gap that a head trained on the same slices would be misled by.
+    The card has the loss on train and on val: the gap that a head trained on the same slices would be misled by;
+    fitted.parquet names the slices, so that a head can refuse them.
     """
     fit, val = half(images, train_part, "cnn"), half(images, val_part, "")
     model, eps = start_cnn(cnn.architecture, len(labels), start, run.seed, keep_classifier=False)
@@ -51,6 +54,7 @@ def finetune(
     if accelerator.is_main_process:
         save_weights(task.model, out)
         curves.write(out)
+        write_fitted(out, images.index.column("id").take(pa.array(fit.rows)))
         write_card(
             out,
             "cnn",

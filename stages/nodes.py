@@ -72,6 +72,16 @@ def validate(params: dict[str, Any]) -> None:
         for cnn in variant.cnns:
             if cnn not in cnns:
                 raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
+            if variant.encoder == "mean-logits" and cnns[cnn].trained_on != "ct":
+                raise BadParameter(
+                    f"variants.{name}.cnns: {cnn} saw no CT labels and has no logits to average; "
+                    "take it out, or set its trained_on to ct"
+                )
+        if not params["extract_features"]["cache"] and len({cnns[cnn].side for cnn in variant.cnns}) > 1:
+            raise BadParameter(
+                f"variants.{name}.cnns: see slices of different sides, so no common random view; "
+                "give them one side, or set extract_features.cache to true"
+            )
     if list(params["corpora"]) != ["photos"]:
         raise BadParameter("corpora: must name photos, and nothing else; no stage makes another corpus of photos")
 
@@ -197,11 +207,12 @@ def _cnns(params: dict[str, Any]) -> list[Node]:
 
 def _heads(params: dict[str, Any]) -> list[Node]:
     """Variants of the head, their scores, and the floors beside them."""
-    _, variants = _tables(params)
+    cnns, variants = _tables(params)
     images = _images(params)
 
     def sources(variant: Variant) -> list[str]:
-        return [f"artifacts/features/{cnn}" for cnn in variant.cnns] or [images[int(variant.side or 0)]]
+        seen = [] if params["extract_features"]["cache"] else [images[cnns[cnn].side] for cnn in variant.cnns[:1]]
+        return [*(f"artifacts/features/{cnn}" for cnn in variant.cnns), *seen] or [images[int(variant.side or 0)]]
 
     return [
         Node(

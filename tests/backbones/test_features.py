@@ -9,7 +9,7 @@ from torch import nn
 
 from backbones.augment import to_input
 from backbones.feature_cnn import FeatureCnn, build
-from backbones.features import extract
+from backbones.features import Frozen, extract
 from corpus.card import read_card
 from corpus.images import Images
 from corpus.shards import Shards
@@ -30,7 +30,8 @@ def run(root: Path, out: str, model: nn.Module, work: str = "work") -> Path:
     if not (root / "ct").exists():
         made.ct(root / "ct")
     images = Images(root / "ct", "windows")
-    extract(model, "layer3", "a", images, 4, root / work, root / out, *made.machine())
+    frozen = Frozen("a", model, SMALL, 0, 1e-5, "layer3")
+    extract(frozen, images, 4, True, root / work, root / out, *made.machine())
     return root / out
 
 

@@ -29,7 +29,7 @@ def test_a_head_trains_on_the_head_half_and_moves_no_cnn(tmp_path: Path, monkeyp
     tuned, maps = "artifacts/cnns/a", "artifacts/features/a"
     given = {"cnn_finetune": FINETUNE, "cnns": cnns}
     execute(tmp_path, monkeypatch, "cnn-finetune@a", given, [IMAGES, *SPLIT], tuned)
-    given = {"extract_features": {"batch": 8}, "cnns": cnns}
+    given = {"extract_features": {"batch": 8, "cache": True}, "cnns": cnns}
     execute(tmp_path, monkeypatch, "extract-features@a", given, [IMAGES, tuned], maps)
     before = {name: digests(tmp_path / name) for name in (tuned, maps)}
     frozen = FeatureCnn(load_cnn(tmp_path / tuned)[0], "layer3")
