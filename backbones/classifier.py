@@ -17,6 +17,8 @@ from backbones.fitting import Fitting, weighted_bce
 from backbones.parameters import CnnFinetune, CorpusPretrain
 from corpus.images import Images
 from evaluation.metrics import label_weights, sigmoid, weighted_log_loss
+from settings.errors import BadParameter
+from training.batches import BalancedSampler
 from training.loop import Run
 from training.precision import Decisions
 from training.ranks import gather_rows, my_rows
@@ -51,9 +53,20 @@ class Classifier(Fitting):
         run: Run,
         accelerator: "Accelerator",
         decisions: Decisions,
+        frozen: Sequence[nn.Module] = (),
     ) -> None:
         model = model.to(accelerator.device, memory_format=decisions.memory_format)  # type: ignore[call-overload]
-        super().__init__(model, len(fit.rows), parameters, run, accelerator, decisions)
+        super().__init__(
+            model, len(fit.rows), parameters, run, accelerator, decisions, optimise=parameters.optimise, frozen=frozen
+        )
+        rank, ranks = accelerator.process_index, accelerator.num_processes
+        if run.batch // ranks % parameters.optimise.accumulate:
+            raise BadParameter(
+                f"accumulate: does not divide the {run.batch // ranks} images of a rank; choose a divisor"
+            )
+        if isinstance(parameters, CnnFinetune) and parameters.positive_share:
+            marked = fit.targets[:, -1] > 0  # `any`
+            self.sampler = BalancedSampler(marked, parameters.positive_share, run.batch, run.seed, rank, ranks)
         self.side, self.fit, self.val, self.parameters = side, fit, val, parameters
 
     def read(self, images_seen: int) -> tuple[Tensor, Tensor]:
@@ -62,7 +75,10 @@ class Classifier(Fitting):
         images = self.fit.images.read_windows(self.fit.rows[chosen])
         return torch.from_numpy(images), torch.from_numpy(self.fit.targets[chosen])
 
-    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def pieces(self, batch: tuple[Tensor, Tensor]) -> list[tuple[Tensor, ...]]:
+        return list(zip(*(part.chunk(self.optimise.accumulate) for part in batch), strict=True))
+
+    def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Of random views of the images, drawn on the device."""
         p = self.parameters
         images, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
@@ -82,19 +98,16 @@ class Classifier(Fitting):
 
     def figures(self, examples: Examples) -> dict[str, float]:
         """Loss (and accuracy over classes) of the averaged weights, without random views."""
-        logits = predict(
-            self.average.module,
-            examples.images,
-            examples.rows,
-            self.side,
-            self.run.batch,
-            self.accelerator,
-            self.decisions,
-        )
+        logits = self.logits(examples)
         if isinstance(self.parameters, CorpusPretrain):
             loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(examples.targets))
             return {"loss": float(loss), "accuracy": float((logits.argmax(1) == examples.targets).mean())}
         return {"loss": bleed_loss(logits, examples.targets)}
+
+    def logits(self, examples: Examples) -> npt.NDArray[np.float32]:
+        """Of the averaged weights (n×outputs), without random views; all on every rank."""
+        run, network = self.run, self.average.module
+        return predict(network, examples.images, examples.rows, self.side, run.batch, self.accelerator, self.decisions)
 
 
 def bleed_loss(logits: npt.NDArray[np.float32], labels: npt.NDArray[Any]) -> float:

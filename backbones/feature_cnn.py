@@ -87,6 +87,11 @@ class FeatureCnn(nn.Module):
         return found.shape[1], found.shape[2], found.shape[3]
 
 
+def check_stage(architecture: str, stage: str, side: int) -> tuple[int, int, int]:
+    """(C, h, w) of the map of a CNN cut at `stage`, before anything is trained; BadParameter when there is none."""
+    return FeatureCnn(build(architecture, 1, 1e-5), stage).shape(side)
+
+
 def _cut(model: nn.Module, stage: str) -> nn.Module:
     children = dict(model.named_children())
     if stage not in dict(model.named_modules()):

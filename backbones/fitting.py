@@ -1,15 +1,21 @@
-"""What the trainings of CNNs and heads share: AdamW, warm-up and cosine, averaged weights, the best of them kept."""
+"""What the trainings of CNNs and heads share: optimiser, warm-up and cosine, averaged weights, the best of them kept.
+
+Of weights there are two: the best by validation loss are the artifact; the last are in the training state under
+`work/`, from which a run goes on. Heads and features read the best alone.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.optim._param_groups import param_groups_weight_decay
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.parameters import Training
+from backbones.optimiser import make_optimiser, set_rate
+from backbones.parameters import PLAIN, Optimise, Training
 from training.batches import IndexSampler
 from training.loop import Run
 from training.precision import Decisions
@@ -32,7 +38,8 @@ class Fitting(ABC):
 
     `model` is the bare network, `prepared` the one to call in a step (the same, or wrapped for several ranks),
     `average` the exponential moving average of its weights and buffers: what is judged and kept.
-    `undecayed`: parameters of more than one axis that have no weight decay all the same.
+    `undecayed`: parameters of more than one axis that have no weight decay all the same. `frozen`: modules without
+    gradients, which stay in evaluation mode.
     """
 
     def __init__(
@@ -44,13 +51,15 @@ class Fitting(ABC):
         accelerator: "Accelerator",
         decisions: Decisions,
         undecayed: tuple[str, ...] = (),
+        optimise: Optimise = PLAIN,
+        frozen: Sequence[nn.Module] = (),
     ) -> None:
         self.model, self.run, self.accelerator, self.decisions = model, run, accelerator, decisions
         self.prepared = accelerator.prepare(model)
         decay = 0.5 ** (parameters.batch / parameters.ema_half_life)
         self.average = ModelEmaV3(model, decay=decay, use_warmup=True)
-        groups = param_groups_weight_decay(model, parameters.weight_decay, no_weight_decay_list=undecayed)
-        self.optimiser = torch.optim.AdamW(groups, lr=parameters.learning_rate, fused=True)
+        self.optimiser = make_optimiser(model, parameters, optimise, undecayed)
+        self.optimise, self.frozen = optimise, frozen
         self.peak, self.warmup = parameters.learning_rate, int(parameters.warmup_share * run.total)
         self.sampler = IndexSampler(rows, run.batch, run.seed, accelerator.process_index, accelerator.num_processes)
         self.best: dict[str, Any] = {"loss": float("inf"), "weights": {}, "images": 0}
@@ -63,21 +72,33 @@ class Fitting(ABC):
     def loss(self, batch: Any) -> Tensor:
         """The loss of a batch, through `prepared`."""
 
+    def pieces(self, batch: Any) -> list[Any]:
+        """The batch in `accumulate` equal parts; a task whose parameters know that option says how."""
+        return [batch]
+
     @abstractmethod
     def judge(self) -> dict[str, float]:
         """Validation figures of the averaged weights, the same on every rank; "loss" decides."""
 
     def step(self, batch: Any, images_seen: int) -> dict[str, Tensor]:
-        """One AdamW step."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.peak * warmup_cosine(images_seen, self.run.total, self.warmup)
+        """One step of the optimiser."""
+        set_rate(self.optimiser, self.peak * warmup_cosine(images_seen, self.run.total, self.warmup))
         self.prepared.train()
-        loss = self.loss(batch)
+        for module in self.frozen:
+            module.eval()
         self.optimiser.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        pieces, total = self.pieces(batch), torch.zeros((), device=self.accelerator.device)
+        for number, piece in enumerate(pieces, start=1):
+            # Ranks exchange gradients once, in the last backward pass.
+            with nullcontext() if number == len(pieces) else self.accelerator.no_sync(self.prepared):
+                loss = self.loss(piece) / len(pieces)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        if self.optimise.clip_norm:
+            self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.optimise.clip_norm)
         self.optimiser.step()
         self.average.update(self.model, images_seen // self.run.batch)
-        return {"loss": loss.detach()}
+        return {"loss": total}
 
     def evaluate(self, images_seen: int) -> dict[str, float]:
         """Validation figures of the averaged weights, which are kept if their loss is the lowest so far."""

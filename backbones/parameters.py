@@ -18,23 +18,41 @@ class Weights(Parameters):
     licence: str = ""  # shown by `doctor`
 
 
+STARTS = ("imagenet", "random", "timm", "gan-pretrain")  # what `cnns.*.start` may be besides a corpus or a weights file
+
+
+def pretrained(start: str | Weights, imagenet: bool) -> str | None:
+    """The artifact that a start is; None for random weights, timm's and a file (`imagenet`: whether that names one)."""
+    if isinstance(start, Weights) or start in ("random", "timm") or (start == "imagenet" and imagenet):
+        return None
+    corpus = {"imagenet": "photos", "gan-pretrain": "translated"}.get(start, start)
+    return f"artifacts/pretrained/{corpus}"
+
+
 class Cnn(Parameters):
     """One CNN of the table `cnns`."""
 
     architecture: str  # a timm name
     stage: str  # the module whose output is the feature map; block12 of legacy_xception is the paper's
     side: int = Field(ge=32)  # pixels; one of prepare_ct.sides
-    start: Literal["imagenet", "random", "gan-pretrain"] | Weights
-    trained_on: Literal["nothing", "ct"]
+    # timm: its pretrained weights, from its hub; their normalisation is not ours where it is not 0.5 ± 0.5
+    start: str | Weights  # "imagenet", "random", "timm", "gan-pretrain", or a corpus of the table `corpora`
+    # ct: fitted to its labels; batchnorm: its BatchNorm statistics are those of the CNN half's slices, no label is read
+    trained_on: Literal["nothing", "ct", "batchnorm"]
+    fraction: float = Field(default=1, gt=0, le=1)  # share of the CNN half's patients that it is fitted on
+    frozen: str | None = None  # the module up to which weights and BatchNorm statistics stay those of the start
     seed: int = Field(ge=0)  # added to the shared seed
 
-
-class Corpus(Parameters):
-    """One corpus of the table `corpora`, for corpus-pretrain@<corpus>; `photos` needs no parameter of its own."""
+    @model_validator(mode="after")
+    def _fitted(self) -> "Cnn":
+        for name, value, none in (("fraction", self.fraction, 1), ("frozen", self.frozen, None)):
+            if self.trained_on != "ct" and value != none:
+                raise ValueError(f"{name}: is of a CNN that is fitted on CT; set trained_on to ct, or leave it out")
+        return self
 
 
 class Training(Parameters):
-    """What every training of a CNN or a head has: AdamW, a linear warm-up, half a cosine, averaged weights."""
+    """What every training of a CNN or a head has: a linear warm-up, half a cosine, averaged weights."""
 
     images: int = Field(gt=0)  # images to see
     batch: int = Field(gt=0)  # images in a step, over all ranks
@@ -45,8 +63,35 @@ class Training(Parameters):
     evaluate_every: int = Field(gt=0)  # images between validations
 
 
-class CorpusPretrain(Training):
-    """corpus-pretrain@<corpus> and gan-pretrain: one budget, so that corpora compare."""
+class Optimise(Parameters):
+    """How a step moves the weights."""
+
+    optimiser: Literal["adamw", "sgd"]  # sgd: Nesterov momentum 0.9; wants a learning rate some 30 times as high
+    layer_decay: float = Field(gt=0, le=1)  # factor on the learning rate from a layer to the one before; 1: none
+    accumulate: int = Field(ge=1)  # parts of a batch that run one after another, where memory is short; must divide it
+    clip_norm: float | None = Field(gt=0)  # the gradient's norm is cut to this; null: never
+
+
+PLAIN = Optimise(optimiser="adamw", layer_decay=1, accumulate=1, clip_norm=None)
+
+
+class CnnTraining(Training):
+    """What the trainings of CNNs have beside."""
+
+    optimise: Optimise
+    patience: int | None = Field(ge=1)  # validations without a lower loss after which it ends; null: sees all images
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> "CnnTraining":
+        if self.batch % self.optimise.accumulate:
+            raise ValueError(
+                f"accumulate: {self.optimise.accumulate} does not divide batch {self.batch}; choose a divisor"
+            )
+        return self
+
+
+class CorpusPretrain(CnnTraining):
+    """corpus-pretrain@<corpus> and gan-pretrain: one budget and the same start weights, so that corpora compare."""
 
     architecture: str  # a timm name; CNNs that start from the result must have the same
     side: int = Field(ge=32)  # pixels that the CNN sees; the corpus is resized on the device
@@ -61,8 +106,12 @@ class CorpusPretrain(Training):
         return self
 
 
-class CnnFinetune(Training):
-    """cnn-finetune@<cnn>: all weights, on the CNN half of the train patients."""
+class CnnFinetune(CnnTraining):
+    """cnn-finetune@<cnn>: all weights, or those behind `cnns.*.frozen`, on the CNN half of the train patients."""
+
+    # Share of a batch that has a bleed, whatever theirs is among the slices (RSNA's: 0.14); null: as they come. It
+    # learns of the rare labels sooner, and gives probabilities for that share.
+    positive_share: float | None = Field(gt=0, lt=1)
 
     flip: bool  # left-right, every second time
     rotate: float = Field(ge=0, le=180)  # degrees, to either side

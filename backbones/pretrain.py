@@ -35,10 +35,14 @@ def pretrain(
     model, eps = start_cnn(parameters.architecture, len(classes), start, run.seed, keep_classifier=True)
     task = Classifier(model, parameters.side, fit, val, parameters, run, accelerator, decisions)
     curves = train(task, run, accelerator, decisions)
+    task.take_best()
+    logits = task.logits(val)
     if accelerator.is_main_process:
-        task.take_best()
+        from backbones.pictures import confusion
+
         save_weights(task.model, out)
         curves.write(out)
+        confusion(out / "confusion.png", val.targets, logits.argmax(1), images.card.get("class_names", classes))
         best = next(row for row in curves.validation if row["images"] == task.best["images"])
         write_card(
             out,
@@ -50,7 +54,7 @@ def pretrain(
             std=0.5,
             batchnorm_eps=eps,
             classes=classes,
-            images=int(curves.training[-1]["images"]),
+            images=int(curves.validation[-1]["images"]),
             best_at=int(best["images"]),
             val_loss=round(best["val_loss"], 6),
             val_accuracy=round(best["val_accuracy"], 6),

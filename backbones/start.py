@@ -1,28 +1,32 @@
-"""What a CNN starts from: a weights file, the CNN of another stage, or random weights."""
+"""What a CNN starts from: a weights file, the CNN of another stage, timm's pretrained weights, or random weights."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from backbones.feature_cnn import WEIGHTS, build
-from backbones.parameters import Weights
+from backbones.parameters import Weights, pretrained
 from corpus.card import read_card
-from settings.errors import BadInput, BadParameter
+from settings.errors import BadInput, BadParameter, WrongEnvironment
 
 RANDOM_EPS = 1e-5  # torch's and timm's
-PHOTOS, TRANSLATED = "artifacts/pretrained/photos", "artifacts/pretrained/translated"
 
 
 class Start(NamedTuple):
-    """A safetensors file or an artifact's folder; neither: random weights. `batchnorm_eps` holds for a file."""
+    """A safetensors file or an artifact's folder, or timm's weights; neither: random ones.
+
+    `batchnorm_eps` holds for a file.
+    """
 
     path: Path | None = None
     batchnorm_eps: float = RANDOM_EPS
+    timm: bool = False
 
 
 def find_start(
@@ -33,15 +37,16 @@ def find_start(
 ) -> Start:
     """The start that `cnns.*.start` names.
 
-    "imagenet" is the file of the parameter `imagenet`; without one, the CNN trained on the photos stands for it.
-    `weights` finds and verifies a file, `artifact` an input of the stage.
+    "imagenet" is the file of the parameter `imagenet`; without one, the CNN trained on the photos stands for it. A
+    corpus' name is the CNN trained further on that corpus. `weights` finds and verifies a file, `artifact` an input of
+    the stage.
     """
-    if start == "random":
-        return Start()
-    if start == "gan-pretrain":
-        return Start(artifact(TRANSLATED))
+    if start in ("random", "timm"):
+        return Start(timm=start == "timm")
+    if path := pretrained(start, imagenet is not None):
+        return Start(artifact(path))
     file = start if isinstance(start, Weights) else imagenet
-    return Start(weights(file), file.batchnorm_eps) if file else Start(artifact(PHOTOS))
+    return Start(weights(file), file.batchnorm_eps) if file else Start()
 
 
 def start_cnn(
@@ -50,7 +55,8 @@ def start_cnn(
     """A CNN with its first weights, and its BatchNorm eps.
 
     What the start has not (without `keep_classifier`, or where its shape differs: the classifying layer) is drawn from
-    `seed`. Raises BadParameter for an artifact of another architecture, BadInput for a file that does not fit.
+    `seed`. Raises BadParameter for an artifact of another architecture, BadInput for a file that does not fit,
+    WrongEnvironment when timm's weights cannot be had.
     """
     eps, file = start.batchnorm_eps, start.path
     if start.path and start.path.is_dir():
@@ -62,10 +68,28 @@ def start_cnn(
             )
         eps, file = card["batchnorm_eps"], start.path / WEIGHTS
     torch.manual_seed(seed)
+    if start.timm:
+        return _from_timm(architecture, outputs)
     model = build(architecture, outputs, eps)
     if file:
         load_start(model, file, keep_classifier)
     return model, eps
+
+
+def _from_timm(architecture: str, outputs: int) -> tuple[nn.Module, float]:
+    """timm's own pretrained weights, from its cache or its hub; BatchNorm's eps is the architecture's."""
+    if not timm.is_model(architecture) or not timm.models.is_model_pretrained(architecture):
+        raise BadParameter(f"start: timm has no weights for '{architecture}'; see timm.list_pretrained()")
+    try:
+        model: nn.Module = timm.create_model(architecture, pretrained=True, num_classes=outputs)
+    except OSError as error:  # no network, no such host, offline mode, a full disk
+        reason = " ".join(str(error).split())[:160]
+        raise WrongEnvironment(
+            f"start: timm's weights of {architecture} cannot be fetched from its hub ({reason}); fetch them on a "
+            "machine with a network and name the file, with its SHA-256, as start"
+        ) from None
+    eps = [module.eps for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    return model, eps[0] if eps else RANDOM_EPS
 
 
 def load_start(model: nn.Module, file: Path, keep_classifier: bool) -> None:

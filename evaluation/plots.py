@@ -1,4 +1,4 @@
-"""Figures of the report, as PNG and CSV. matplotlib without a display; the same data give the same bytes."""
+"""Figures of the report, as PNG and CSV."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -6,34 +6,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from evaluation.style import COLOURS, STYLE, save
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from evaluation.lesions import SizeRow
 
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.labelcolor": "#333333",
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "fixed",
-}
 # Okabe and Ito's colours and a marker each: told apart also in grey and by the colour-blind.
 LOOKS = {
     "no CNN": ("#555555", "X"),
@@ -43,7 +26,6 @@ LOOKS = {
     "other": ("#cc79a7", "D"),
 }
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 Curve = dict[str, list[float]]  # column → values
 Panel = tuple[str, list[tuple[Curve, str, str]]]  # title; curve, its column, which part
 
@@ -127,7 +109,7 @@ def figure2(path: Path, points: Sequence[Point], names: Mapping[str, str], floor
             axes[0].plot([], [], "o", markerfacecolor="white", markeredgecolor="#555555", label="open: see its name")
         figure.legend(loc="outside lower center", ncols=6, fontsize=8.5)
         figure.suptitle(note, fontsize=8, color="#a03010", x=0.01, ha="left")
-        _save(figure, path, dpi)
+        save(figure, path, dpi)
 
 
 def _scatter(axis: "Axes", points: Sequence[Point], field: str, level: float) -> None:
@@ -172,7 +154,7 @@ def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside right center", fontsize=7.5)
         figure.suptitle(note, fontsize=8, color="#a03010", x=0.01, ha="left")
-        _save(figure, path, dpi)
+        save(figure, path, dpi)
 
 
 def _size_range(low: float, high: float) -> str:
@@ -235,9 +217,4 @@ def _small_multiples(path: Path, panels: Sequence[Panel], dpi: int) -> None:
                 axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
                 axis.legend(fontsize=6.5, handlelength=1.2, loc="upper right")
         figure.supxlabel("images seen", fontsize=8)
-        _save(figure, path, dpi)
-
-
-def _save(figure: "Figure", path: Path, dpi: int) -> None:
-    figure.savefig(path, dpi=dpi, metadata={"Software": None})
-    plt.close(figure)
+        save(figure, path, dpi)

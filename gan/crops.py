@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LUMINANCE = (0.299, 0.587, 0.114)  # Rec. ITU-R BT.601-7, section 2.5.1
+from corpus.windows import LUMINANCE
+
 AIR = -0.8  # a one-channel slice below this (the lowest tenth of its HU range: under -112 HU for -150…230) is air
 CANDIDATES = 64  # crops drawn for each image, of which the first with enough tissue is taken
 COARSE = 48  # tissue is judged on the slice at this side …

@@ -12,10 +12,14 @@ from corpus.windows import Window, window_table
 COLUMNS = 12
 
 
+def levels(images: Tensor) -> Tensor:
+    """n×1×H×W in -1…1 → n×H×W×1 uint8, rounded, on the same device: the one-channel form that is stored."""
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+
+
 def to_levels(images: Tensor) -> npt.NDArray[np.uint8]:
-    """n×1×H×W in -1…1 → n×H×W×1 uint8, rounded: the one-channel form that is stored."""
-    levels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte()
-    return levels.permute(0, 2, 3, 1).cpu().numpy()
+    """`levels` in memory."""
+    return levels(images).cpu().numpy()
 
 
 def write_grid(

@@ -39,6 +39,10 @@ class TrainingFailed(PipelineError):
     """A training cannot go on, or what it made must not be recorded."""
 
 
+class Skipped(PipelineError):
+    """A stage has nothing to give at these parameters, and those below it neither; the others go on."""
+
+
 class Interrupted(PipelineError):
     """A signal asked the run to end; its state was saved and the next run goes on from there."""
 

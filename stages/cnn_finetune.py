@@ -27,6 +27,7 @@ def run(job: Job) -> None:
     )
     accelerator, decisions = accelerate(job)
     curves = finetune(
+        job.key,
         Images(job.input(f"artifacts/ct/images-{cnn.side}"), "windows"),
         train,
         val,
@@ -34,7 +35,7 @@ def run(job: Job) -> None:
         cnn,
         start,
         parameters,
-        train_run(job, parameters.images, parameters.batch, seed, parameters.evaluate_every),
+        train_run(job, parameters.images, parameters.batch, seed, parameters.evaluate_every, parameters.patience),
         job.out(f"artifacts/cnns/{job.key}"),
         accelerator,
         decisions,

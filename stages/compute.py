@@ -26,6 +26,6 @@ def accelerate(job: Job) -> tuple["Accelerator", Decisions]:
     return accelerator, decisions
 
 
-def train_run(job: Job, total: int, batch: int, seed: int, evaluate_every: int) -> Run:
+def train_run(job: Job, total: int, batch: int, seed: int, evaluate_every: int, patience: int | None = None) -> Run:
     """A training of this stage, counted in images over all ranks."""
-    return Run(job.name, job.work, total, batch, seed, evaluate_every, job.local.save_every_seconds)
+    return Run(job.name, job.work, total, batch, seed, evaluate_every, job.local.save_every_seconds, patience)

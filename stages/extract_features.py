@@ -6,7 +6,7 @@ The CNN is the fine-tuned one, or its start where it is trained on nothing more.
 from backbones.feature_cnn import load_cnn
 from backbones.features import Frozen, extract
 from backbones.parameters import Cnn, ExtractFeatures, Weights
-from backbones.start import find_start, start_cnn
+from backbones.start import Start, find_start, start_cnn
 from corpus.images import Images
 from settings.loader import read_value
 from stages.compute import accelerate
@@ -25,6 +25,8 @@ def run(job: Job) -> None:
         imagenet = read_value(Weights | None, job.parameters["imagenet"], "imagenet")
         seed = read_value(int, job.parameters["seed"], "seed") + cnn.seed
         start = find_start(cnn.start, imagenet, job.weights, job.input)
+        if cnn.trained_on == "batchnorm":
+            start = Start(job.input(f"artifacts/cnns/{job.key}"))
         model, eps = start_cnn(cnn.architecture, 1, start, seed, keep_classifier=False)
         frozen = Frozen(job.key, model, cnn.architecture, 1, eps, cnn.stage)
     images = Images(job.input(f"artifacts/ct/images-{cnn.side}"), "windows")

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit.parameters import GanAudit
-from backbones.parameters import Cnn, CnnFinetune, Corpus, CorpusPretrain, ExtractFeatures, Weights
+from backbones.parameters import STARTS, Cnn, CnnFinetune, CorpusPretrain, ExtractFeatures, Weights, pretrained
 from corpus.windows import hu_range, parse_windows
 from ct.parameters import PrepareCt, SplitCt
 from ct.phantom_parameters import PhantomCt
 from evaluation.parameters import Evaluate, Floors, Report
 from gan.parameters import GanGenerate, GanTrain
-from photos.parameters import PreparePhotos
+from photos.parameters import PreparePhotos, read_corpora
 from settings.errors import BadParameter
 from settings.loader import Parameters, known_section, nearest, read_section, read_table, read_value
 from vit.parameters import Variant, Vit, VitTrain
@@ -24,7 +24,7 @@ SECTIONS: dict[str, type[Parameters]] = {
     "corpus_pretrain": CorpusPretrain, "cnn_finetune": CnnFinetune, "extract_features": ExtractFeatures,
     "vit": Vit, "vit_train": VitTrain, "evaluate": Evaluate, "floors": Floors, "report": Report,
 }  # fmt: skip
-TABLES = {"cnns": Cnn, "variants": Variant, "corpora": Corpus}
+TABLES = ("cnns", "variants", "corpora")
 SPLIT = {
     name: f"artifacts/split/{name}.parquet"
     for name in ("train-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
@@ -33,13 +33,17 @@ SPLIT = {
 
 @dataclass(frozen=True)
 class Node:
-    """One stage, or one foreach group of stages (`items`: key → the inputs of that item alone)."""
+    """One stage, or one foreach group of stages (`items`: key → the inputs of that item alone).
+
+    `item_params`: key → the parameters that this item alone reads.
+    """
 
     name: str
     deps: list[str]
     params: list[str]
     outs: list[str]
     items: dict[str, list[str]] | None = None
+    item_params: dict[str, list[str]] = field(default_factory=dict)
     ranks: bool = False  # runs under the launch that `local.yaml` names
     files: list[str] = field(default_factory=list)  # files the code reads besides modules: templates
 
@@ -69,25 +73,33 @@ def validate(params: dict[str, Any]) -> None:
         if side not in sides:
             raise BadParameter(f"{where}.side: {side} is not among prepare_ct.sides {list(sides)}; add it there")
     for name, variant in variants.items():
-        for cnn in variant.cnns:
-            if cnn not in cnns:
-                raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
-            if variant.encoder == "mean-logits" and cnns[cnn].trained_on != "ct":
-                raise BadParameter(
-                    f"variants.{name}.cnns: {cnn} saw no CT labels and has no logits to average; "
-                    "take it out, or set its trained_on to ct"
-                )
-        if not params["extract_features"]["cache"] and len({cnns[cnn].side for cnn in variant.cnns}) > 1:
+        _check_variant(name, variant, cnns, params["extract_features"]["cache"])
+    starts = [*STARTS, *read_corpora(params["corpora"])]
+    for name, cnn in cnns.items():
+        if isinstance(cnn.start, str) and cnn.start not in starts:
             raise BadParameter(
-                f"variants.{name}.cnns: see slices of different sides, so no common random view; "
-                "give them one side, or set extract_features.cache to true"
+                f"cnns.{name}.start: '{cnn.start}' is neither a start nor a corpus of the table corpora"
+                f"{nearest(cnn.start, starts)}"
             )
-    if list(params["corpora"]) != ["photos"]:
-        raise BadParameter("corpora: must name photos, and nothing else; no stage makes another corpus of photos")
+
+
+def _check_variant(name: str, variant: Variant, cnns: dict[str, Cnn], cache: bool) -> None:
+    for cnn in variant.cnns:
+        if cnn not in cnns:
+            raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
+        if variant.encoder == "mean-logits" and cnns[cnn].trained_on != "ct":
+            raise BadParameter(
+                f"variants.{name}.cnns: {cnn} saw no CT labels and has no logits to average; "
+                "take it out, or set its trained_on to ct"
+            )
+    if not cache and len({cnns[cnn].side for cnn in variant.cnns}) > 1:
+        raise BadParameter(
+            f"variants.{name}.cnns: see slices of different sides, so no common random view; "
+            "give them one side, or set extract_features.cache to true"
+        )
 
 
 def _tables(params: dict[str, Any]) -> tuple[dict[str, Cnn], dict[str, Variant]]:
-    read_table(Corpus, params["corpora"], "corpora")
     return read_table(Cnn, params["cnns"], "cnns"), read_table(Variant, params["variants"], "variants")
 
 
@@ -142,14 +154,8 @@ def _translator(params: dict[str, Any]) -> list[Node]:
             ["artifacts/translated"],
             ranks=True,
         ),
-        Node(
-            "corpus-pretrain",
-            ["artifacts/photos"],
-            ["corpus_pretrain", "imagenet", "seed", "corpora.${key}"],
-            ["artifacts/pretrained/${key}"],
-            items={name: [] for name in params["corpora"]},
-            ranks=True,
-        ),
+        *_controls(params),
+        *_corpora(params),
         Node(
             "gan-audit",
             ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier],
@@ -167,13 +173,67 @@ def _translator(params: dict[str, Any]) -> list[Node]:
     ]
 
 
+def controls(params: dict[str, Any]) -> dict[str, str]:
+    """The corpora that stand beside the translated one: name → artifact."""
+    found = read_corpora(params["corpora"])
+    return {name: f"artifacts/controls/{name}" for name, corpus in found.items() if corpus.kind != "original"}
+
+
+def _controls(params: dict[str, Any]) -> list[Node]:
+    """What the translated corpus is compared with: made of the photos without a translator, or of its result."""
+    views = [f"gan_train.ct_{name}" for name in ("view", "zoom", "tissue", "rotate", "flip")]
+    restyled = (
+        ["artifacts/photos", _hu(params), SPLIT["train-ids"]],
+        ["seed", "gan_generate.side", "prepare_ct.hu_side", *views],
+    )
+    by_kind: dict[str, tuple[list[str], list[str]]] = {
+        "grey": (["artifacts/photos"], ["windows", "gan_generate.side"]),
+        "histogram": restyled,
+        "fourier": restyled,
+        "permuted": (["artifacts/translated"], ["seed"]),
+        "untrained": (["artifacts/photos", "artifacts/gan"], ["seed", "gan_generate"]),
+    }
+    made = {name: by_kind[params["corpora"][name]["kind"]] for name in controls(params)}
+    node = Node(
+        "control-corpus",
+        [],
+        ["corpora.${key}"],
+        ["artifacts/controls/${key}"],
+        items={name: deps for name, (deps, _) in made.items()},
+        item_params={name: keys for name, (_, keys) in made.items()},
+        ranks=True,
+    )
+    return [node] if made else []
+
+
+def _corpora(params: dict[str, Any]) -> list[Node]:
+    """The corpora that something is trained on: what stands for ImageNet weights, and what a CNN starts from."""
+    starts = [cnn.start for cnn in _tables(params)[0].values()]
+    items: dict[str, list[str]] = {}
+    if not params["imagenet"] or not params["gan_audit"]["classifier"]:
+        items["photos"] = ["artifacts/photos"]
+    made = controls(params)
+    items |= {
+        name: [made.get(name, "artifacts/photos"), *_imagenet(params)] for name in params["corpora"] if name in starts
+    }
+    node = Node(
+        "corpus-pretrain",
+        [],
+        ["corpus_pretrain", "imagenet", "seed"],
+        ["artifacts/pretrained/${key}"],
+        items=items,
+        ranks=True,
+    )
+    return [node] if items else []
+
+
 def _cnns(params: dict[str, Any]) -> list[Node]:
-    """CNNs fitted on CT, and the feature maps of those that a variant uses."""
+    """CNNs fitted on CT, or to its statistics alone, and the feature maps of those that a variant uses."""
     cnns, variants = _tables(params)
     images = _images(params)
-    made = {"imagenet": _imagenet(params), "gan-pretrain": ["artifacts/pretrained/translated"]}
-    starts = {name: made.get(str(cnn.start), []) for name, cnn in cnns.items()}
-    tuned = [name for name, cnn in cnns.items() if cnn.trained_on == "ct"]
+    found = {name: pretrained(cnn.start, params["imagenet"] is not None) for name, cnn in cnns.items()}
+    starts = {name: [path] if path else [] for name, path in found.items()}
+    tuned, matched = ([name for name, cnn in cnns.items() if cnn.trained_on == kind] for kind in ("ct", "batchnorm"))
     used = {name for variant in variants.values() for name in variant.cnns}
     graph = []
     if tuned:
@@ -187,6 +247,17 @@ def _cnns(params: dict[str, Any]) -> list[Node]:
                 ranks=True,
             )
         )
+    if matched:
+        graph.append(
+            Node(
+                "cnn-batchnorm",
+                [SPLIT["parts"]],
+                ["cnn_finetune.batch", "imagenet", "seed", "cnns.${key}"],
+                ["artifacts/cnns/${key}"],
+                items={name: [images[cnns[name].side], *starts[name]] for name in matched},
+                ranks=True,
+            )
+        )
     if used:
         graph.append(
             Node(
@@ -195,7 +266,10 @@ def _cnns(params: dict[str, Any]) -> list[Node]:
                 ["extract_features", "imagenet", "seed", "cnns.${key}"],
                 ["artifacts/features/${key}"],
                 items={
-                    name: [images[cnn.side], *([f"artifacts/cnns/{name}"] if name in tuned else starts[name])]
+                    name: [
+                        images[cnn.side],
+                        *([f"artifacts/cnns/{name}"] if cnn.trained_on != "nothing" else starts[name]),
+                    ]
                     for name, cnn in cnns.items()
                     if name in used
                 },
@@ -241,8 +315,8 @@ def _heads(params: dict[str, Any]) -> list[Node]:
 
 
 def _report(graph: list[Node]) -> Node:
-    """Reads what all the others made, but raw data, feature maps and labels, and every provenance."""
-    hidden = ("artifacts/split/label", "artifacts/split/folds", "artifacts/features/")
+    """Reads what all the others made, but raw data, feature maps, control corpora and labels, and every provenance."""
+    hidden = ("artifacts/split/label", "artifacts/split/folds", "artifacts/features/", "artifacts/controls/")
     made = [out for node in graph for out in all_outs(node)]
     made = [out for out in made if not out.startswith(hidden) and out != "artifacts/phantom"]
     return Node(
@@ -269,7 +343,8 @@ def _fitting() -> list[str]:
 
 def _imagenet(params: dict[str, Any]) -> list[str]:
     """What ImageNet pretraining gave: a weights file (a parameter) or, without one, the CNN trained on the photos."""
-    return [] if params["imagenet"] else ["artifacts/pretrained/photos"]
+    path = pretrained("imagenet", params["imagenet"] is not None)
+    return [path] if path else []
 
 
 def full_names(node: Node) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from evaluation.parameters import Report
 from evaluation.report import Sources, write_report
-from stages.run import Job
+from stages.run import Job, skipped
 
 
 def run(job: Job) -> None:
@@ -17,7 +17,11 @@ def run(job: Job) -> None:
     def perhaps(path: str) -> Path | None:
         return job.input(path) if path in job.inputs else None
 
-    tuned = those("artifacts/cnns/")
+    for name in list(variants):
+        if reason := skipped(job.input(f"artifacts/evaluation/{name}")):
+            print(f"{job.name}: without {name}: {reason}")
+            del variants[name]
+    tuned = {name: path for name, path in those("artifacts/cnns/").items() if not skipped(path)}
     sources = Sources(
         variants=variants,
         cnns=cnns,
@@ -26,7 +30,7 @@ def run(job: Job) -> None:
         imagenet=job.parameters["imagenet"] is not None,
         evaluations={name: job.input(f"artifacts/evaluation/{name}") for name in variants},
         heads={name: job.input(f"artifacts/vit/{name}") for name in variants},
-        tuned={name: tuned[name] for name in cnns if name in tuned},
+        tuned={name: tuned[name] for name in cnns if name in tuned and cnns[name]["trained_on"] == "ct"},
         pretrained=those("artifacts/pretrained/"),
         floors=job.input("artifacts/floors"),
         lesions=perhaps("artifacts/phantom-masks"),

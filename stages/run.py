@@ -7,6 +7,7 @@ A stage runs in three steps. `prepare` hashes what it declares and opens its wor
 import hashlib
 import importlib
 import json
+import os
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -16,7 +17,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, TrainingFailed
+from corpus.card import read_card, write_card
+from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, Skipped, TrainingFailed
 from settings.loader import load_yaml, read_section
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
 
@@ -167,15 +169,35 @@ def work(prepared: Prepared) -> None:
         frozenset(prepared.inputs),
         frozenset(prepared.outs),
     )
-    module = importlib.import_module(prepared.module.removesuffix(".py").replace("/", "."))
     try:
-        module.run(job)
+        _stop_below_skipped(job)
+        importlib.import_module(prepared.module.removesuffix(".py").replace("/", ".")).run(job)
+    except Skipped as reason:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{prepared.name}: skipped: {reason}")
+            for out in prepared.outs:
+                write_card(_beside(out), "skipped", reason=str(reason))
     except Interrupted:
         (work_root() / "requeue").write_text(f"{prepared.name}\n")
         raise
     undeclared = sorted(_loaded() - prepared.code.keys())
     if undeclared:
         raise BadArtifact(f"{prepared.name}: uses {', '.join(undeclared)}, not among its deps; run `pipeline.py graph`")
+
+
+def skipped(folder: Path) -> str:
+    """Why the stage of this artifact gave nothing; empty where it gave something."""
+    if not (folder / "card.json").is_file():
+        return ""
+    card = read_card(folder)
+    return str(card["reason"]) if card["kind"] == "skipped" else ""
+
+
+def _stop_below_skipped(job: Job) -> None:
+    """Skipped when an input of this item of a group is; `report`, which is no item, tells of it instead."""
+    for path in sorted(job.inputs) if job.key else []:
+        if reason := skipped(ROOT / path):
+            raise Skipped(reason)
 
 
 def finish(prepared: Prepared, params: list[str]) -> None:

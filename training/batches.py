@@ -37,6 +37,33 @@ class IndexSampler:
         return np.random.default_rng([self.seed, number]).permutation(self.count)
 
 
+class BalancedSampler(IndexSampler):
+    """As IndexSampler, but `share` of each pass has the mark: rows of either kind come in passes of their own.
+
+    A pass is still of as many images as there are rows: the rarer kind is seen more often than once, in turn, the
+    other less often. BadParameter when either kind is missing.
+    """
+
+    def __init__(
+        self, marked: npt.NDArray[np.bool_], share: float, batch: int, seed: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        super().__init__(len(marked), batch, seed, rank, ranks)
+        kinds = [np.flatnonzero(marked), np.flatnonzero(~marked)]
+        if not all(len(rows) for rows in kinds):
+            raise BadParameter(
+                "positive_share: all slices are of one kind, there is nothing to balance; set it to null"
+            )
+        first = min(self.count - 1, max(1, round(share * self.count)))
+        self._kinds = [
+            (rows, IndexSampler(len(rows), each, int(np.random.SeedSequence([seed, kind]).generate_state(1)[0])))
+            for kind, (rows, each) in enumerate(zip(kinds, (first, self.count - first), strict=True))
+        ]
+
+    def _order(self, number: int) -> npt.NDArray[np.int64]:
+        drawn = [rows[passes.rows(number * passes.batch)] for rows, passes in self._kinds]
+        return np.concatenate(drawn)[super()._order(number)]
+
+
 def seed_step(seed: int, images_seen: int, rank: int) -> None:
     """Seed torch's generators for one step: augmentation, dropout and pools then need no saved state."""
     torch.manual_seed(int(np.random.SeedSequence([seed, images_seen, rank]).generate_state(1, np.uint64)[0] >> 1))

@@ -66,11 +66,23 @@ class Run:
     seed: int
     evaluate_every: int  # images between validations; also validates at the end
     save_every_seconds: float  # most of training that a kill may cost
+    patience: int | None = None  # validations without a lower `val_loss` after which it ends; None: sees all images
 
     @property
     def log_every(self) -> int:
         """Images between two rows of the training curve: about fifty rows a run."""
         return max(1, self.total // self.batch // 50) * self.batch
+
+
+def ends_early(validation: list[Row], patience: int | None) -> bool:
+    """Whether the last `patience` validations all failed to undercut the lowest `val_loss` before them.
+
+    A function of the curve alone, which is part of the state: a resumed run ends where the interrupted one would.
+    """
+    if patience is None or len(validation) <= patience:
+        return False
+    losses = [row["val_loss"] for row in validation]
+    return min(losses[-patience:]) >= min(losses[:-patience])
 
 
 @dataclass(frozen=True)
@@ -97,13 +109,14 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
     """
     rank, ranks = accelerator.process_index, accelerator.num_processes
     total = math.ceil(run.total / run.batch) * run.batch
-    seen, curves, sums = 0, Curves([], []), _Sums()
+    seen, curves, sums, finished = 0, Curves([], []), _Sums(), False
     if (state := latest(run.work)) is not None:
         shared, own = load(state, rank)
         task.restore(shared["task"], own)
         seen = shared["images_seen"]
         curves, sums = Curves(shared["training"], shared["validation"]), _Sums(shared["sums"], shared["steps"])
-        accelerator.print(f"{run.name}: {'finished' if seen >= total else 'resuming'} at {seen:,} of {total:,} images")
+        finished = seen >= total or ends_early(curves.validation, run.patience)
+        accelerator.print(f"{run.name}: {'finished' if finished else 'resuming'} at {seen:,} of {total:,} images")
 
     def save_state() -> None:
         sums.check(run.name, seen)
@@ -114,7 +127,7 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
 
     progress = _Progress(run, total, seen, accelerator.is_main_process)
     with _stop_signal() as stop, ThreadPoolExecutor(1) as ahead:
-        batch = ahead.submit(task.read, seen) if seen < total else None
+        batch = None if finished else ahead.submit(task.read, seen)
         saved = time.monotonic()
         steps = 0
         while batch is not None:
@@ -131,8 +144,9 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
             if seen == total or seen // run.evaluate_every > (seen - run.batch) // run.evaluate_every:
                 mean_buffers(accelerator, task.modules())
                 curves.validation.append({"images": seen, **task.evaluate(seen)})
+                finished = seen == total or ends_early(curves.validation, run.patience)
             progress.show(seen, curves)
-            if seen == total:
+            if finished:
                 break
             # With several ranks all must take the same turn, and asking costs a collective: ask every 8th step.
             if ranks == 1 or steps % 8 == 0:

@@ -77,6 +77,7 @@ class Variant(Shape):
 
     cnns: tuple[str, ...]  # whose maps it reads, in this order, repeats allowed; none: a pure ViT on images
     side: int | None = Field(ge=32)  # pixels of a pure ViT's images, one of prepare_ct.sides; null with CNNs
+    fraction: float = Field(default=1, gt=0, le=1)  # share of the head half's patients that it is fitted on
     seed: int = Field(ge=0)  # added to the shared seed
     paper: str | None = None  # the row of the paper's table that it stands beside
 
@@ -97,6 +98,8 @@ class Variant(Shape):
             raise ValueError("grid: is of CNN maps; a variant without CNNs has none: set it to null")
         if not self.cnns and self.encoder != "vit":
             raise ValueError(f"encoder: {self.encoder} reads CNNs; name them in cnns, or set it to vit")
+        if self.encoder == "mean-logits" and self.fraction != 1:
+            raise ValueError("fraction: a mean of logits is fitted on nothing; leave it out")
         if self.side is not None and self.side % self.patch:
             raise ValueError(f"patch: {self.patch} does not divide side {self.side}; choose one that does")
         return self

@@ -14,8 +14,8 @@ from backbones.feature_cnn import save_weights
 from backbones.fitted import check_fitted
 from backbones.fitting import Fitting, weighted_bce
 from corpus.card import read_card, write_card
-from evaluation.labelled import Labelled
-from settings.errors import BadArtifact, BadParameter
+from evaluation.labelled import Labelled, fraction_of
+from settings.errors import BadParameter
 from training.batches import IndexSampler
 from training.loop import Run, train
 from training.precision import Decisions
@@ -128,7 +128,8 @@ def train_head(
     for folder in sources:
         if read_card(folder).get("labels"):
             check_fitted(folder, parts)
-    fit, val = _half(inputs, train_part, "head"), _half(inputs, val_part, "")
+    fit = _half(inputs, train_part, "head", variant.fraction, f"variants.{name}.fraction")
+    val = _half(inputs, val_part, "")
     torch.manual_seed(run.seed)
     head = build_head(inputs.sources, shape, vit, len(labels))
     given = (head, inputs, fit, val, parameters, run, accelerator, decisions)
@@ -175,8 +176,6 @@ def _cnn_cost(sources: Sequence[Path]) -> dict[str, int]:
     return {f"cnn_{name}": sum(card[name] for card in cards) for name in ("parameters", "flops")}
 
 
-def _half(inputs: Inputs, labelled: Labelled, name: str) -> Part:
-    chosen = np.flatnonzero(np.array(labelled.halves) == name)
-    if not len(chosen):
-        raise BadArtifact(f"split: no labelled slice for '{name or 'val'}'; check split_ct's shares and rerun split-ct")
-    return inputs.rows_of([labelled.ids[i] for i in chosen]), labelled.truth[chosen].astype(np.float32)
+def _half(inputs: Inputs, labelled: Labelled, name: str, fraction: float = 1, where: str = "fraction") -> Part:
+    chosen = fraction_of(labelled, name, fraction, where)
+    return inputs.rows_of(chosen.ids), chosen.truth.astype(np.float32)

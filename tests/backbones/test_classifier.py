@@ -9,7 +9,7 @@ from backbones.classifier import Classifier, load_classifier, predict
 from backbones.feature_cnn import build
 from backbones.finetune import half
 from backbones.fitting import weighted_bce
-from backbones.parameters import CnnFinetune, CorpusPretrain
+from backbones.parameters import PLAIN, CnnFinetune, CorpusPretrain
 from backbones.pretrain import pretrain
 from backbones.start import Start
 from corpus.images import Images
@@ -23,9 +23,9 @@ from training.loop import train
 SMALL = "test_resnet.r160_in1k"
 COMMON: dict[str, Any] = {
     "images": 24, "batch": 4, "learning_rate": 0.003, "warmup_share": 0.1, "weight_decay": 0.01, "evaluate_every": 12,
-    "ema_half_life": 8, "flip": True,
+    "ema_half_life": 8, "flip": True, "optimise": PLAIN, "patience": None,
 }  # fmt: skip
-FINETUNE = CnnFinetune(**COMMON, rotate=10, shift=0.05)
+FINETUNE = CnnFinetune(**COMMON, positive_share=None, rotate=10, shift=0.05)
 PRETRAIN = CorpusPretrain(**COMMON, architecture=SMALL, side=32, label_smoothing=0.1, crop_scale=(0.5, 1.0))
 
 

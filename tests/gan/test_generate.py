@@ -8,7 +8,7 @@ import torch
 from corpus.card import write_card
 from corpus.images import Images
 from corpus.shards import write_shard
-from gan import generate as room
+from corpus import derive as room
 from gan.generate import generate
 from gan.networks import FORWARD, Generator, load_generator, save_generator
 from gan.parameters import GanGenerate

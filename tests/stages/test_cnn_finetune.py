@@ -37,7 +37,7 @@ def test_a_start_of_another_architecture_is_refused(tmp_path: Path, monkeypatch:
     given = {"corpus_pretrain": PRETRAIN, "corpora": {"photos": {}}}
     start = "artifacts/pretrained/photos"
     execute(tmp_path, monkeypatch, "corpus-pretrain@photos", given, ["artifacts/photos"], start)
-    other = {**CNN, "architecture": "test_efficientnet", "start": "imagenet"}
+    other = {**CNN, "architecture": "test_efficientnet", "stage": "blocks", "start": "imagenet"}
     given = {"cnn_finetune": FINETUNE, "cnns": {"a": other}}
     with pytest.raises(BadParameter, match="test_efficientnet cannot start from photos"):
         execute(tmp_path, monkeypatch, "cnn-finetune@a", given, [IMAGES, *SPLIT, start], OUT)
