@@ -61,8 +61,6 @@ class SequenceHead(AnyHead):
         found = self.drop(self.embed(self.slices(*maps)))
         x = found.new_zeros(present.numel(), found.shape[1]).index_copy(0, place, found).unflatten(0, present.shape)
         mask = self._mask(position, present)
-        if torch.is_autocast_enabled(x.device.type):
-            mask = mask.to(torch.get_autocast_dtype(x.device.type))
         for block in self.blocks:
             x = block(x, attn_mask=mask)
         logits: Tensor = self.classify(self.norm(x))
