@@ -85,6 +85,19 @@ def test_maps_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         Inputs([first]).rows_of(["x"])
 
 
+def test_maps_of_other_grids_are_refused_unless_one_is_named(tmp_path: Path) -> None:
+    inputs = Inputs([maps(tmp_path / "a"), maps(tmp_path / "b", grid=3)])
+    with pytest.raises(BadParameter, match=r"different grids cannot be concatenated \(a 2×2, b 3×3\).*variant's grid"):
+        build_head(inputs.sources, shape(), VIT, 6)
+    head = build_head(inputs.sources, shape(grid=(3, 3)), VIT, 6).eval()
+    assert isinstance(head, Head) and head.encoder.position.shape[1] == 9 + 1
+    with torch.no_grad():
+        small, large = torch.randn(2, 5, 2, 2), torch.randn(2, 5, 3, 3)
+        rows = torch.tensor([[1, 0], [0.5, 0.5], [0, 1]])  # bilinear from two cells to three, by hand
+        by_hand = torch.einsum("ai,ncij,bj->ncab", rows, small, rows)
+        torch.testing.assert_close(head(small, large), head(by_hand, large))
+
+
 def test_a_pure_vit_reads_the_slices_scaled(tmp_path: Path) -> None:
     inputs = Inputs([made.ct(tmp_path / "ct")])
     assert inputs.sources == [{"cnn": None, "channels": 3, "grid": [32, 32]}]
