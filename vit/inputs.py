@@ -109,14 +109,15 @@ class Inputs:
     ) -> list[Tensor]:
         """What `read` gave as the head takes it: one float tensor (n×C×h×w) for each folder, repeats included.
 
-        With `views` images are seen in random views; cached maps are as they are. Frozen CNNs run here.
+        With `views` images are seen in random views (nothing is drawn where they leave no choice); cached maps are as
+        they are. Frozen CNNs run here.
         """
         there = [part.to(device, non_blocking=True) for part in batch]
         if self.images:
             side = self.images.side
             there = [
                 random_views(there[0], side, rotate=views.rotate, shift=views.shift, flip=views.flip)
-                if views
+                if views and (views.rotate or views.shift or views.flip)
                 else to_input(there[0], side)
             ]
             if not self._cnns:

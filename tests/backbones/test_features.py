@@ -79,8 +79,9 @@ run(root, "two", cnn(6), "work-two", labels=True)
 """
 
 
-def test_two_ranks_write_what_one_writes(tmp_path: Path) -> None:
-    """Byte for byte: shards and batches are the same, whoever computes them."""
+def test_two_ranks_write_what_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte for byte: shards and batches are the same, whoever computes them, at one thread each."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     one = run(tmp_path, "one", cnn(6), labels=True)
     (tmp_path / "work-two").mkdir()
     (tmp_path / "two").mkdir()
