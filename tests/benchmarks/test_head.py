@@ -2,20 +2,20 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import head
 from benchmarks.head import measure
+from vit.train import HeadTraining
 
 
 def test_both_ways_do_the_same_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
-    step = head.HeadTraining.step
+    step = HeadTraining.step
 
-    def noted(self: head.HeadTraining, batch: object, images_seen: int) -> object:
+    def noted(self: HeadTraining, batch: object, images_seen: int) -> object:
         found = step(self, batch, images_seen)
         losses.append(float(found["loss"]))
         return found
 
-    monkeypatch.setattr(head.HeadTraining, "step", noted)
+    monkeypatch.setattr(HeadTraining, "step", noted)
     found = measure(tmp_path, "test_resnet.r160_in1k", "layer3", 64, 32, 1)
     assert len(found["cached_s"]) == len(found["recomputed_s"]) == 1 and found["ratio"] > 0
     assert found["extraction_s"] > 0 and found["batch"] == 32

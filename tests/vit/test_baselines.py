@@ -29,7 +29,7 @@ def test_pooled_linear_finds_what_logistic_regression_finds() -> None:
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
         found = torch.nn.functional.binary_cross_entropy_with_logits(head(maps.expand(-1, -1, 2, 2)), truth)
-        found.backward()
+        torch.autograd.backward(found)
         return found
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]

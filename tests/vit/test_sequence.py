@@ -41,10 +41,11 @@ def test_padding_and_where_it_lies_change_nothing(encoder: str) -> None:
     network = head(encoder)
     plain = answer(network, SLICES, [[0, 5, 10]], [[True] * 3])
     assert plain.shape == (3, 6)
-    for position, present in (
+    cases: tuple[tuple[list[list[float]], list[list[bool]]], ...] = (
         ([[0, 5, 10, 0, 0]], [[True, True, True, False, False]]),
         ([[99, 0, -7, 5, 10]], [[False, True, False, True, True]]),  # whatever stands at a padded place
-    ):
+    )
+    for position, present in cases:
         torch.testing.assert_close(answer(network, SLICES, position, present), plain)
 
 
