@@ -159,6 +159,34 @@ def export(folder: Path | None, corpus: Path, one_channel: bool, onnx: Path | No
 
 
 @main.command()
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--variant", help="The head to ask; default: of those evaluated, the best by weighted log loss on val.")
+@click.option("--prevalence", type=float, metavar="SHARE", help="Of slices with any haemorrhage, where yours are from.")
+@click.option(
+    "--csv", "out", default="predictions.csv", show_default=True, type=click.Path(path_type=Path), help="To write."
+)
+def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | None, out: Path) -> None:
+    """Ask a trained head about DICOM files, and folders of them. Not a medical device: no diagnosis, no triage.
+
+    Files are grouped by SeriesInstanceUID and ordered along the normal of their slices; what is no axial CT slice of a
+    head is rejected, with the reason. Slices closer than in training (5.0 mm) are averaged to 5.1 mm; what else lies
+    outside of what was learnt from is flagged. Every slice has six probabilities, raw and calibrated: the temperatures
+    are those that `evaluate` fitted on val.
+
+    --prevalence moves each calibrated logit by the change of its prior log odds, logit(new) - logit(old). Old is the
+    share of positive slices on val. New is SHARE for `any`; a subtype keeps its proportion of `any`. Without it the
+    probabilities hold at the prevalence on val.
+
+    The CSV and the screen have paths as you give them; these may hold names. Exit status: 0, also where some files are
+    rejected; 2 if none could be read.
+    """
+    from commands.predict import predict as ask
+    from settings.places import ROOT
+
+    ask(ROOT / "artifacts", paths, variant, prevalence, out)
+
+
+@main.command()
 @click.option("--remove", is_flag=True, help="Delete what is listed.")
 def clean(remove: bool) -> None:
     """Show what training state of old parameters, code or inputs holds."""

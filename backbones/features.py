@@ -139,6 +139,7 @@ def extract(
             stage=frozen.stage,
             labels=list(frozen.labels),
             side=images.side,
+            windows=images.card["windows"],
             channels=shape[0],
             grid=list(shape[1:]),
             count=len(images),

@@ -12,7 +12,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,17 +20,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.images import Reject, finish_images, shown_rows
-from corpus.manifest import read_verified
 from corpus.shards import SHARD_BYTES, link, rows_per_shard, shard_path, shard_ranges, write_shard
 from corpus.sharing import Share, wait_for_files
 from corpus.windows import hu_range
-from corpus.workers import Progress, ahead, fitting, pool
+from corpus.workers import Progress, fitting, pool
 from ct.convert import FILTER, Forms, convert, copy_channels
-from ct.dicom import UNSIGNED_0, Known, Refused, Slice, frame_of, is_unchanged, open_file, read_known
-from ct.raw_files import RawFile, RawFiles, chosen
-from ct.scan import known_of, scan
+from ct.dicom import UNSIGNED_0, Refused
+from ct.raw_files import RawFiles
+from ct.read import Frame, frames_of, read_frames
+from ct.scan import scan
 from ct.series import SeriesFinding, inspect_series, places
-from ct.tags import File
 from settings.errors import BadInput, BadParameter
 from settings.places import require_space
 
@@ -43,13 +41,11 @@ SERIES_COLUMNS = ("series", "slices", "spacing_mm", "tilt_deg", "duplicate_posit
 
 
 class _Shard(NamedTuple):
-    """One task: which frames of which files become which shard, and where it goes."""
+    """One task: which frames become which shard, and where it goes."""
 
     number: int
     start: int  # row of the first slice, in order
-    frames: list[int]
-    known: list[Known]
-    files: list[RawFile]
+    frames: list[Frame]
     forms: Forms
     rows: int  # of every shard but the last
     work: Path
@@ -150,11 +146,8 @@ def _tasks(
     files: RawFiles, ordered: pa.Table, forms: Forms, numbers: Sequence[int], size: int, work: Path
 ) -> Iterator[_Shard]:
     for number in numbers:
-        rows = ordered.slice(number * size, size)
-        columns = (rows[name].to_pylist() for name in ("head", "start", "native"))
-        known = [known_of(*row) for row in zip(*columns, strict=True)]
-        frames = rows["frame"].to_pylist()
-        yield _Shard(number, number * size, frames, known, chosen(files, rows["file"]), forms, size, work)
+        frames = frames_of(files, ordered.slice(number * size, size))
+        yield _Shard(number, number * size, frames, forms, size, work)
 
 
 def _make_shard(shard: _Shard) -> int:
@@ -164,23 +157,21 @@ def _make_shard(shard: _Shard) -> int:
     hashes: list[str] = []
     rejects: list[Reject] = []
     repaired: list[int] = []
-    places = [list(group) for _, group in groupby(range(len(shard.files)), key=lambda row: shard.files[row].path)]
-    for group, content in zip(places, ahead(_read, (shard.files[group[0]] for group in places)), strict=True):
-        file = shard.files[group[0]]
-        for row, slice_ in zip(group, _slices(shard, group, content), strict=True):
-            try:
-                if isinstance(slice_, Refused):
-                    raise slice_
-                converted = convert(slice_, shard.forms)
-            except Refused as refused:
-                rejects.append(Reject(file.id, refused.rule, refused.reason))
-                continue
-            for (kind, side), array in pixels.items():
-                copy_channels(kind, converted.images[side], array[len(rows)])
-            rows.append(shard.start + row)
-            hashes.append(converted.pixels)
-            if slice_.encoding.wrapped:
-                repaired.append(shard.start + row)
+    again = f"delete {shard.work} and run the stage again"
+    for row, (frame, slice_) in enumerate(zip(shard.frames, read_frames(shard.frames, again), strict=True)):
+        try:
+            if isinstance(slice_, Refused):
+                raise slice_
+            converted = convert(slice_, shard.forms)
+        except Refused as refused:
+            rejects.append(Reject(frame.file.id, refused.rule, refused.reason))
+            continue
+        for (kind, side), array in pixels.items():
+            copy_channels(kind, converted.images[side], array[len(rows)])
+        rows.append(shard.start + row)
+        hashes.append(converted.pixels)
+        if slice_.encoding.wrapped:
+            repaired.append(shard.start + row)
     for (kind, side), array in pixels.items():
         if rows:
             folder = _form_folder(shard.work, kind, side)
@@ -190,39 +181,7 @@ def _make_shard(shard: _Shard) -> int:
     part = record.with_suffix(".part")
     part.write_text(json.dumps({"rows": rows, "pixels": hashes, "rejects": rejects, "repaired": repaired}))
     part.replace(record)  # last: it says that every form of the shard is whole
-    return len(shard.files)
-
-
-def _slices(shard: _Shard, group: Sequence[int], content: bytes | Refused) -> Iterator[Slice | Refused]:
-    """The slices of some rows, which are of one file; it is parsed once, or not at all where its pixels are `Native`.
-
-    BadInput if its header is not the one that was ordered.
-    """
-    parsed: File | None = None
-    for row in group:
-        known = shard.known[row]
-        try:
-            if isinstance(content, Refused):
-                raise content
-            if not is_unchanged(content, known):
-                raise BadInput(
-                    f"file {shard.files[row].id}: its header changed since the first look at it; look what writes "
-                    f"there, delete {shard.work} and run the stage again"
-                )
-            if known.native:
-                yield read_known(content, known.start, known.native, shard.frames[row])
-            else:
-                parsed = parsed or open_file(content)
-                yield frame_of(parsed, shard.frames[row])
-        except Refused as refused:
-            yield refused
-
-
-def _read(file: RawFile) -> bytes | Refused:
-    try:
-        return read_verified(file.path, file.entry)
-    except OSError as error:
-        return Refused("unreadable", error.strerror or type(error).__name__)
+    return len(shard.frames)
 
 
 @lru_cache(maxsize=1)

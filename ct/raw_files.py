@@ -34,7 +34,7 @@ def find_files(root: Path, manifest: Path | None) -> RawFiles:
 
     Hidden files and folders are left out. BadInput where there is none, or a listed one is missing.
     """
-    names = pa.array(sorted(_names(root)), pa.string())
+    names = pa.array(files_below(root), pa.string())
     if manifest is None:
         names = names.filter(pc.ends_with(names, ".dcm"))
         if not len(names):
@@ -64,11 +64,12 @@ def chosen(files: RawFiles, rows: pa.Array | pa.ChunkedArray) -> list[RawFile]:
     ]
 
 
-def _names(root: Path) -> list[str]:
+def files_below(root: Path) -> list[str]:
+    """Names of the files below a folder, in order; hidden files and folders are left out."""
     names = []
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(folder).relative_to(root).as_posix()
         prefix = "" if below == "." else f"{below}/"
         names += [prefix + name for name in files if not name.startswith(".")]
-    return names
+    return sorted(names)

@@ -50,12 +50,14 @@ class _Piece(NamedTuple):
     path: Path
 
 
-def scan(files: RawFiles, hashed: bool, work: Path, run: Run, share: Share) -> tuple[pa.Table, list[Reject]]:
+def scan(
+    files: RawFiles, hashed: bool, work: Path, run: Run, share: Share, who: str = "prepare-ct"
+) -> tuple[pa.Table, list[Reject]]:
     """The slices in order (a row each, columns ORDERED: `file` counts in `files`), and the files that are refused.
 
     `hashed`: ids are hashes of the SOPInstanceUID, else the UID itself. `patient`, `series` and `linked` are ordinals
-    ("p0001", see `ct.series.Order`), `warnings` rule words joined by blanks. Leaves `names.csv` in `work`: the name
-    and the slice that hashes stand for.
+    ("p0001", see `ct.series.Order`), `warnings` rule words joined by blanks. `who` asks, for the progress lines.
+    Leaves `names.csv` in `work`: the name and the slice that hashes stand for.
     """
     count = -(-len(files) // FILES_A_PIECE)
     pieces = [work / f"headers-{number:05d}.parquet" for number in range(count)]
@@ -63,17 +65,17 @@ def scan(files: RawFiles, hashed: bool, work: Path, run: Run, share: Share) -> t
     if not order_path.exists():
         waiting = [number for number in share.mine(range(count)) if not pieces[number].exists()]
         tasks = (_piece(files, number, hashed, pieces[number]) for number in waiting)
-        progress = Progress("prepare-ct", "headers", sum(len(_rows(files, number)) for number in waiting))
+        progress = Progress(who, "headers", sum(len(_rows(files, number)) for number in waiting))
         for done in run(_read_piece, tasks):
             progress.add(done)
         if share.rank == 0:
-            wait_for_files(pieces, share, "prepare-ct: headers")
+            wait_for_files(pieces, share, f"{who}: headers")
             ordered, rejects = _order(files, pieces)
             _write_names(work / "names.csv", files, ordered)
             _write(pa.Table.from_pylist([reject._asdict() for reject in rejects], REFUSED), refused_path)
             _write(ordered, order_path)  # last: it says that all are whole
         else:
-            wait_for_files([order_path], share, "prepare-ct: order of the slices")
+            wait_for_files([order_path], share, f"{who}: order of the slices")
     rejects = [Reject(**row) for row in pq.read_table(refused_path).to_pylist()]
     return pq.read_table(
         order_path, read_dictionary=["patient", "series", "kind", "warnings", "native", "linked"]

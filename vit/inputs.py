@@ -53,6 +53,7 @@ class Inputs:
         self._cnns: list[torch.nn.Module] = []
         self._shards: list[Shards] = []
         self.sources: list[dict[str, Any]]  # for the card: CNN, channels, grid of each
+        self.windows: list[list[float]] = cards[0]["windows"]  # for the card: level and width of three, in HU
         if cards[0]["kind"] == "windows":
             if len(folders) > 1:
                 raise BadArtifact(f"{folders[1]}: a head reads images or maps, not both")

@@ -156,6 +156,7 @@ def train_head(
             vit=vit.model_dump(),
             shape=shape.model_dump(),
             inputs=inputs.sources,
+            windows=inputs.windows,
             grid=list(head.grid),
             channels=head.channels,
             labels=list(labels),

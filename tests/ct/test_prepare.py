@@ -14,6 +14,7 @@ import pytest
 
 import corpus.sharing
 import ct.prepare
+import ct.read
 import ct.scan
 from corpus.images import Images
 from corpus.manifest import short_hash, write_manifest
@@ -209,9 +210,9 @@ def test_each_frame_of_a_file_is_a_slice(raw: Path, tmp_path: Path, monkeypatch:
         return path.read_bytes()
 
     monkeypatch.setattr(ct.scan, "read_headers", headers)
-    monkeypatch.setattr(ct.prepare, "frame_of", slices)
-    monkeypatch.setattr(ct.prepare, "open_file", parse)
-    monkeypatch.setattr(ct.prepare, "read_verified", verified)
+    monkeypatch.setattr(ct.read, "frame_of", slices)
+    monkeypatch.setattr(ct.read, "open_file", parse)
+    monkeypatch.setattr(ct.read, "read_verified", verified)
     counts = run(raw, tmp_path, hashed=False, shard_rows=100)
     assert counts["slices"] == 9 and counts["files"] == 11
     assert len(read) == len(set(read)) * 3 == 9 and len(parsed) == 1
@@ -306,7 +307,7 @@ def test_an_interrupted_run_redoes_unfinished_shards_only_and_ends_the_same(
             raise KeyboardInterrupt
         return read_known(*arguments)
 
-    monkeypatch.setattr(ct.prepare, "read_known", dies_at_the_sixth)
+    monkeypatch.setattr(ct.read, "read_known", dies_at_the_sixth)
     with pytest.raises(KeyboardInterrupt):
         run(raw, tmp_path, "-b")
     for folder in ("images-16-b", "images-24-b", "hu-32-b"):
@@ -317,7 +318,7 @@ def test_an_interrupted_run_redoes_unfinished_shards_only_and_ends_the_same(
         decoded.append(1)
         return read_known(*arguments)
 
-    monkeypatch.setattr(ct.prepare, "read_known", counted)
+    monkeypatch.setattr(ct.read, "read_known", counted)
     monkeypatch.setattr(ct.scan, "read_headers", lambda path: pytest.fail("headers were read already"))
     run(raw, tmp_path, "-b")
     assert len(decoded) == 9 - 4

@@ -1,0 +1,121 @@
+"""Files, folders and scans that a user names: their series, what of these can be taken, and what is odd about them."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus.manifest import short_hash
+from ct.dicom import Refused, Slice
+from ct.raw_files import RawFiles, files_below
+from ct.read import Frame, frames_of, read_frames
+from ct.series import SAME_ORIENTATION, SAME_PLACE, SeriesFinding, inspect_series
+from ct.stacks import TRAINED_MM, TRAINED_RANGE, Part, Refuse, average, is_thick, is_thin, plan_slabs
+from settings.errors import BadInput
+
+LEAST_UPRIGHT = math.cos(math.radians(45))  # of a normal along the body; beyond it lie coronal and sagittal slices
+OUTSIDE = "outside the training range"
+
+
+class Series(NamedTuple):
+    """Slices of one series and one orientation, in order."""
+
+    name: str  # "s0001"
+    frames: list[Frame]
+    positions: npt.NDArray[np.float64]  # mm along the normal, ascending
+    warnings: list[str]  # of each slice, `ct.dicom.Header.warnings` joined by blanks
+    finding: SeriesFinding
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether its slices lie closer than those that were learnt from."""
+        return is_thin(self.finding.spacing)
+
+
+def given_files(paths: Sequence[Path]) -> tuple[RawFiles, dict[str, str]]:
+    """The files that are named, and all in the folders that are; and by `RawFile.id` each one's path as it was given.
+
+    Hidden files in folders are left out; a file that is named twice is read once. BadInput where there is none.
+    """
+    found: dict[str, str] = {}  # below the root of the file system: as given
+    for path in paths:
+        below = [path / name for name in files_below(path)] if path.is_dir() else [path]
+        for file in below:
+            found.setdefault(file.resolve().relative_to(file.resolve().anchor).as_posix(), str(file))
+    if not found:
+        raise BadInput(f"{', '.join(map(str, paths))}: no file there; name DICOM files, or folders that hold some")
+    names = sorted(found)
+    nothing = {"size": pa.nulls(len(names), pa.int64()), "sha256": pa.nulls(len(names), pa.string())}
+    files = RawFiles(Path(paths[0].resolve().anchor), pa.table({"name": pa.array(names, pa.string()), **nothing}))
+    return files, {short_hash(name): path for name, path in found.items()}
+
+
+def series_of(files: RawFiles, ordered: pa.Table, refuse: Callable[[str, Refused], None]) -> Iterator[Series]:
+    """The series of `ct.scan.scan`'s table. Slices that are not axial, or lie across the most of their series, are
+    refused: `refuse` is told the `RawFile.id`.
+    """
+    for name in pc.unique(ordered["series"].cast(pa.string())).to_pylist():
+        rows = ordered.filter(pc.equal(ordered["series"].cast(pa.string()), name))
+        kept = []
+        for row, (frame, why) in enumerate(zip(frames_of(files, rows), _misplaced(rows), strict=True)):
+            if why:
+                refuse(frame.file.id, why)
+            else:
+                kept.append(row)
+        if kept:
+            rows = rows.take(pa.array(kept))
+            positions, warnings = rows["position"].to_numpy(), rows["warnings"].cast(pa.string()).to_pylist()
+            yield Series(name, frames_of(files, rows), positions, warnings, inspect_series(rows)[0])
+
+
+def parts_of(series: Series, refuse: Refuse) -> Iterator[Part]:
+    """The slices of a series as a model takes them, read one after another; thin ones are averaged."""
+
+    def readable() -> Iterator[tuple[int, Slice]]:
+        for row, slice_ in enumerate(read_frames(series.frames, "and ask again")):
+            if isinstance(slice_, Refused):
+                refuse(row, slice_)
+            else:
+                yield row, slice_
+
+    if series.is_averaged:
+        return average(plan_slabs(series.positions), readable(), refuse)
+    return (Part((row,), float(series.positions[row]), slice_) for row, slice_ in readable())
+
+
+def flags_of(series: Series, read: int) -> list[str]:
+    """What a reader of its answers must know; `read`: how many of its slices could be read."""
+    found, flags = series.finding, []
+    steps = np.diff(series.positions)
+    steps = steps[steps > SAME_PLACE]
+    low, high = TRAINED_RANGE
+    if not len(steps):
+        flags.append(f"{OUTSIDE}: a lone slice, its spacing is unknown")
+    elif series.is_averaged:
+        flags.append(f"averaged from {found.spacing:.2f} to {TRAINED_MM} mm")
+    elif is_thick(found.spacing):
+        flags.append(f"{OUTSIDE}: {found.spacing:.1f} mm between slices, learnt from {low}-{high}")
+    elif is_thin(steps.min()):
+        flags.append(f"{OUTSIDE}: steps from {steps.min():.1f} mm, learnt from {low}-{high}")
+    whole = found.slices + found.missing
+    if read < whole:
+        flags.append(f"{read} of {whole} slices")
+    if found.duplicates:
+        flags.append(f"{found.duplicates} slices repeat a position")
+    return flags
+
+
+def _misplaced(rows: pa.Table) -> list[Refused | None]:
+    """Why slices of a series do not lie as those of a head scan do; None: they do."""
+    normals = list(zip(*(rows[axis].to_pylist() for axis in "xyz"), strict=True))
+    usual = Counter(normals).most_common(1)[0][0]
+    if abs(usual[2]) < LEAST_UPRIGHT:
+        return [Refused("not-axial", "its series is not axial (coronal or sagittal)")] * len(normals)
+    across = Refused("orientation", "lies across the most slices of its series")
+    return [across if math.dist(normal, usual) > SAME_ORIENTATION else None for normal in normals]
