@@ -16,7 +16,7 @@ from ct.dicom import Refused, Slice
 from ct.raw_files import RawFiles, files_below
 from ct.read import Frame, frames_of, read_frames
 from ct.series import SAME_ORIENTATION, SAME_PLACE, SeriesFinding, inspect_series
-from ct.stacks import TRAINED_MM, TRAINED_RANGE, Part, Refuse, average, is_thick, is_thin, plan_slabs
+from ct.stacks import TRAINED_MM, TRAINED_RANGE, Part, Refuse, average, is_outside, is_thin, plan_slabs
 from settings.errors import BadInput
 
 LEAST_UPRIGHT = math.cos(math.radians(45))  # of a normal along the body; beyond it lie coronal and sagittal slices
@@ -34,7 +34,7 @@ class Series(NamedTuple):
 
     @property
     def is_averaged(self) -> bool:
-        """Whether its slices lie closer than those that were learnt from."""
+        """Whether its slices are so thin that they are averaged."""
         return is_thin(self.finding.spacing)
 
 
@@ -94,15 +94,15 @@ def flags_of(series: Series, read: int) -> list[str]:
     found, flags = series.finding, []
     steps = np.diff(series.positions)
     steps = steps[steps > SAME_PLACE]
-    low, high = TRAINED_RANGE
+    learnt = "learnt from {}-{}".format(*TRAINED_RANGE)
     if not len(steps):
         flags.append(f"{OUTSIDE}: a lone slice, its spacing is unknown")
     elif series.is_averaged:
         flags.append(f"averaged from {found.spacing:.2f} to {TRAINED_MM} mm")
-    elif is_thick(found.spacing):
-        flags.append(f"{OUTSIDE}: {found.spacing:.1f} mm between slices, learnt from {low}-{high}")
-    elif is_thin(steps.min()):
-        flags.append(f"{OUTSIDE}: steps from {steps.min():.1f} mm, learnt from {low}-{high}")
+    elif is_outside(found.spacing):
+        flags.append(f"{OUTSIDE}: {found.spacing:.1f} mm between slices, {learnt}")
+    elif is_outside(steps.min()):
+        flags.append(f"{OUTSIDE}: steps from {steps.min():.1f} mm, {learnt}")
     whole = found.slices + found.missing
     if read < whole:
         flags.append(f"{read} of {whole} slices")

@@ -31,13 +31,13 @@ class Slab(NamedTuple):
 
 
 def is_thin(spacing: float) -> bool:
-    """Whether slices so many mm apart lie closer than those that were learnt from."""
-    return spacing < TRAINED_RANGE[0] - SAME_PLACE
+    """Whether slices so many mm apart are to be averaged; less than 1.5 of them in a slab would only be blurred."""
+    return spacing <= TRAINED_MM / 1.5 + SAME_PLACE
 
 
-def is_thick(spacing: float) -> bool:
-    """Whether they lie further apart."""
-    return spacing > TRAINED_RANGE[1] + SAME_PLACE
+def is_outside(spacing: float) -> bool:
+    """Whether slices so many mm apart lie closer, or further apart, than those that were learnt from."""
+    return not TRAINED_RANGE[0] - SAME_PLACE <= spacing <= TRAINED_RANGE[1] + SAME_PLACE
 
 
 def plan_slabs(position: npt.NDArray[np.float64]) -> list[Slab]:
@@ -107,5 +107,5 @@ class _Open:
         there = sum(self.shares.values())
         if there >= TRAINED_MM / 2:
             steps = np.rint(self.hu * np.float32(1 / (there * FINE.slope))).clip(-32768, 32767).astype(np.int16)
-            rows = sorted(self.shares, key=lambda row: -self.shares[row])
+            rows = sorted(self.shares, key=lambda row: (-round(self.shares[row], 3), row))
             yield Part(tuple(rows), self.slab.position, Slice(steps.view(np.uint16), FINE, self.spacing))

@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.calibration import Temperature, scaled
 from evaluation.metrics import Floats, sigmoid
@@ -38,7 +39,7 @@ def read_calibration(folder: Path, labels: list[str]) -> Calibration:
     return Calibration(tuple(labels), temperatures, prevalences)
 
 
-def calibrated(logits: Floats, calibration: Calibration, prevalence: float | None = None) -> Floats:
+def calibrated(logits: npt.NDArray[Any], calibration: Calibration, prevalence: float | None = None) -> Floats:
     """Probabilities (n×k) after temperature scaling; at another prevalence of `any`, if one is given (0 … 1).
 
     The logit of a label then moves by the change of its prior log odds (Saerens et al., Neural Computation 14, 2002,

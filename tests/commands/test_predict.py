@@ -1,0 +1,179 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import settings.places
+from commands.predict import best_variant
+from corpus.images import Images
+from ct.labels import LABELS
+from ct.phantom import make
+from evaluation.metrics import sigmoid
+from pipeline import main
+from settings.errors import BadArtifact
+from tests.backbones import made
+from tests.ct.files import flat, write_dicom
+from tests.ct.phantoms import NONE, phantom_parameters
+from tests.vit.foreign import POSITIVE, TEMPERATURES, make_artifacts, sources_of
+from vit.head import predict
+
+SLICES = 5
+RAW = [f"raw_{label}" for label in LABELS]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantoms of two patients in one folder, and variants that were trained on them."""
+    root = tmp_path_factory.mktemp("predict")
+    for name in ("phantom", "masks"):
+        (root / name).mkdir()
+    make(phantom_parameters(patients=2, slices=SLICES, oddities=NONE), root / "phantom", 1, root / "masks")
+    make_artifacts(root / "phantom", root / "artifacts", ["series", "mean"])
+    return root
+
+
+def ask(root: Path, *words: object, status: int = 0) -> tuple[list[dict[str, str]], Result]:
+    """Run the command; the rows of its CSV, and what it printed."""
+    out = root / "found/answers.csv"
+    out.unlink(missing_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings.places, "ROOT", root)
+        result = CliRunner().invoke(main, ["predict", "--csv", str(out), *map(str, words)])
+    assert result.exit_code == status, result.output
+    assert "Not a medical device" in result.output and "no haemorrhage" not in result.output.lower()
+    with out.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file)), result
+
+
+def numbers(rows: list[dict[str, str]], names: list[str] | tuple[str, ...]) -> np.ndarray:
+    return np.array([[float(row[name]) for name in names] for row in rows])
+
+
+def stack(folder: Path, spacing: float, repeat: int, **tags: object) -> Path:
+    """Three coarse patterns, each on `repeat` slices."""
+    random = np.random.default_rng(3)
+    patterns = [random.integers(1000, 1090, (8, 8)).repeat(8, 0).repeat(8, 1).astype(np.uint16) for _ in range(3)]
+    for number in range(3 * repeat):
+        place = ["0", "0", f"{number * spacing:.4f}"]
+        path = folder / f"{number}.dcm"
+        write_dicom(path, patterns[number // repeat], SOPInstanceUID=f"{folder.name}.{number}",
+                    SeriesInstanceUID=folder.name, ImagePositionPatient=place, **tags)  # fmt: skip
+    return folder
+
+
+def test_slices_have_what_evaluate_gives_them(root: Path) -> None:
+    """Two series whose files lie mixed up in one folder: raw probabilities by way of the corpus and its cached maps."""
+    rows, result = ask(root, root / "phantom/stage_2_train", "--variant", "series")
+    index = Images(root / "artifacts/ct/images-32").index
+    logits = predict(
+        root / "artifacts/vit/series",
+        sources_of(root / "artifacts", "series"),
+        np.arange(2 * SLICES),
+        *made.machine(),
+        4,
+    )
+    assert [row["series"] for row in rows] == index["series"].to_pylist() == ["s0001"] * SLICES + ["s0002"] * SLICES
+    np.testing.assert_allclose(numbers(rows, ["position_mm"])[:, 0], index["position"].to_numpy(), atol=0.006)
+    apart = sigmoid(logits).std(axis=0)
+    np.testing.assert_allclose(numbers(rows, RAW), sigmoid(logits), atol=0.02 * apart.max())
+    assert apart.max() > 1e-3
+    expected = sigmoid(logits / np.array(TEMPERATURES))
+    np.testing.assert_allclose(numbers(rows, LABELS), expected, atol=0.02 * apart.max())
+    assert {row["prevalence"] for row in rows} == {"0.2"} and {row["rejected"] for row in rows} == {""}
+    assert {Path(row["file"]).parent for row in rows} == {root / "phantom/stage_2_train"}
+    assert "20 slices" not in result.output and f"series s0002: {SLICES} slices" in result.output
+
+
+def test_what_is_no_slice_is_named_and_a_missing_one_is_counted(root: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(root / "phantom/stage_2_train", tmp_path / "Doe^Jane")
+    rows, _ = ask(root, folder, "--variant", "series")
+    cut = Path(rows[2]["file"])
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    write_dicom(folder / "scout", flat(0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write_dicom(folder / "deep/er/mr.dcm", flat(0), Modality="MR")
+    (folder / "DICOMDIR").write_text("no image")
+    sideways = ["0", "1", "0", "0", "0", "-1"]
+    write_dicom(folder / "sagittal.dcm", flat(0), SeriesInstanceUID="x", ImageOrientationPatient=sideways)
+    found, result = ask(root, folder, folder / "scout", "--variant", "series")
+    rejected = {Path(row["file"]).name: row["rejected"].split(":")[0] for row in found if row["rejected"]}
+    assert rejected == {
+        cut.name: "truncated", "scout": "localizer", "mr.dcm": "not-ct", "DICOMDIR": "not-dicom",
+        "sagittal.dcm": "not-axial",
+    }  # fmt: skip
+    assert all(word in result.output for word in ("rejected, localizer: ImageType says LOCALIZER", "deep/er/mr.dcm"))
+    answered = [row for row in found if not row["rejected"]]
+    assert [row["file"] for row in answered] == [row["file"] for row in rows if row["file"] != str(cut)]
+    of_first = [row for row in answered if row["series"] == rows[2]["series"]]
+    assert all(f"{SLICES - 1} of {SLICES} slices" in row["flags"] for row in of_first)
+    assert not any(f"of {SLICES}" in row["flags"] for row in answered if row["series"] != rows[2]["series"])
+    others = [row for row in rows if row["series"] != rows[2]["series"]]
+    np.testing.assert_allclose(
+        numbers(answered[-SLICES:], RAW), numbers(others, RAW), atol=1e-5, err_msg="a series does not see another"
+    )
+
+
+def test_thin_slices_are_averaged_to_what_was_learnt_from(root: Path, tmp_path: Path) -> None:
+    """Three equal slices of 1.7 mm are one of 5.1 mm; wide ones are answered, and flagged."""
+    answers = {}
+    for name, spacing, repeat in (("thick", 5.1, 1), ("thin", 1.7, 3), ("wide", 7.5, 1)):
+        answers[name], result = ask(root, stack(tmp_path / name, spacing, repeat), "--variant", "mean")
+        assert len(answers[name]) == 3, result.output
+    np.testing.assert_allclose(numbers(answers["thin"], RAW), numbers(answers["thick"], RAW), atol=1e-5)
+    assert np.ptp(numbers(answers["thick"], RAW), axis=0).max() > 1e-3
+    assert [row["slices"] for row in answers["thin"]] == ["3"] * 3
+    np.testing.assert_allclose(numbers(answers["thin"], ["position_mm"])[:, 0], [1.7, 6.8, 11.9], atol=0.01)
+    assert [Path(row["file"]).name for row in answers["thin"]] == ["0.dcm", "3.dcm", "6.dcm"]
+    flags = {name: {row["flags"].split("; any")[0] for row in rows} for name, rows in answers.items()}
+    assert flags["thin"] == {"averaged from 1.70 to 5.1 mm"}
+    assert flags["wide"] == {"outside the training range: 7.5 mm between slices, learnt from 5.0-5.7"}
+    assert not any("range" in row["flags"] or "averaged" in row["flags"] for row in answers["thick"])
+
+
+def test_another_prevalence_moves_logits_by_prior_odds(root: Path) -> None:
+    """By hand for the shares of POSITIVE on val: `any` 20 of 100 → 5 %, a subtype of 4 of 100 → 1 %."""
+    folder = root / "phantom/stage_2_train"
+    plain, rare = (ask(root, folder, *words)[0] for words in ((), ("--prevalence", 0.05)))
+
+    def logit(p: np.ndarray) -> np.ndarray:
+        return np.asarray(np.log(p / (1 - p)))
+
+    moved = logit(numbers(rare, LABELS)) - logit(numbers(plain, LABELS))
+    old = np.array(POSITIVE[1:]) / 100
+    np.testing.assert_allclose(moved[:, 1:], np.tile(logit(old / 4) - logit(old), (len(moved), 1)), atol=2e-4)
+    np.testing.assert_allclose(moved[:, 0], np.log(1 / 4), atol=2e-4)  # no positive on val: the limit
+    assert {row["prevalence"] for row in rare} == {"0.05"}
+    np.testing.assert_array_equal(numbers(rare, RAW), numbers(plain, RAW))
+    for row in plain + rare:
+        largest = max(LABELS[:-1], key=lambda label: float(row[label]))
+        below = float(row["any"]) < float(row[largest])
+        assert (f"any below {largest}" in row["flags"]) == below
+    with pytest.raises(AssertionError, match="is not between 0 and 1"):
+        ask(root, folder, "--prevalence", 1.5)
+
+
+def test_nothing_readable_is_status_2_with_the_reasons(root: Path, tmp_path: Path) -> None:
+    write_dicom(tmp_path / "mr.dcm", flat(0), Modality="MR")
+    (tmp_path / "notes.txt").write_text("none")
+    found, result = ask(root, tmp_path, status=2)
+    assert "none of 2 files gave a slice" in result.output
+    assert sorted(row["rejected"].split(":")[0] for row in found) == ["not-ct", "not-dicom"]
+    assert "rejected, not-ct: modality is MR" in result.output
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings.places, "ROOT", root)
+        assert CliRunner().invoke(main, ["predict", str(empty)]).exit_code == 2
+
+
+def test_the_variant_is_that_of_the_lowest_loss_on_val(root: Path) -> None:
+    losses = {
+        name: json.loads((root / f"artifacts/vit/{name}/card.json").read_text())["val_weighted_log_loss"]
+        for name in ("series", "mean")
+    }
+    assert best_variant(root / "artifacts") == min(losses, key=lambda name: losses[name])
+    with pytest.raises(BadArtifact, match="no variant with its evaluation"):
+        best_variant(root / "phantom")
