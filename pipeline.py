@@ -170,8 +170,8 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
 
     Files are grouped by SeriesInstanceUID and ordered along the normal of their slices; what is no axial CT slice of a
     head is rejected, with the reason. Slices 3.5 mm apart or less are averaged to the 5.1 mm of the training series;
-    what else lies outside of what was learnt from (5.0-5.7 mm) is flagged. Every slice has six probabilities, raw and calibrated: the temperatures
-    are those that `evaluate` fitted on val.
+    other spacings than theirs (5.0-5.7 mm) are flagged. Every slice has six probabilities, raw and calibrated: the
+    temperatures are those that `evaluate` fitted on val.
 
     --prevalence moves each calibrated logit by the change of its prior log odds, logit(new) - logit(old). Old is the
     share of positive slices on val. New is SHARE for `any`; a subtype keeps its proportion of `any`. Without it the

@@ -1,7 +1,7 @@
 """`pipeline.py predict PATH…`: a trained variant's probabilities for slices of DICOM files that are in no corpus.
 
 Series by series: no more than one series' slices are in memory. Paths, which may hold names, go to the screen and into
-the CSV as the user gave them, and nowhere else.
+the CSV as the user gave them, and nowhere else but into a private temporary folder while headers are read.
 """
 
 import csv

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from corpus.sharing import Share
+from ct.dicom import Refused
+from ct.given import Series, flags_of, given_files, series_of
+from ct.scan import scan
+from settings.errors import BadInput
+from tests.ct.files import flat, write_dicom
+
+CORONAL = ["1", "0", "0", "0", "0", "-1"]
+TILTED = ["1", "0", "0", "0", "0.939693", "0.342020"]
+
+
+def write(folder: Path, positions: list[float], name: str = "s", **tags: object) -> None:
+    for number, z in enumerate(positions):
+        write_dicom(
+            folder / f"{name}-{number}",
+            flat(1000),
+            SeriesInstanceUID=name,
+            ImagePositionPatient=["0", "0", str(z)],
+            **tags,
+        )
+
+
+def read(folder: Path, work: Path) -> tuple[list[Series], list[tuple[str, str]]]:
+    """The series, and (file name, rule) of what is refused."""
+    work.mkdir()
+    files, names = given_files([folder])
+    ordered, rejects = scan(files, True, work, map, Share(), "predict")
+    assert not rejects
+    refused: list[tuple[str, str]] = []
+
+    def refuse(id_: str, why: Refused) -> None:
+        refused.append((Path(names[id_]).name, why.rule))
+
+    return list(series_of(files, ordered, refuse)), sorted(refused)
+
+
+def test_files_keep_the_paths_they_were_given_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "scan/deep", [0.0, 5.0])
+    write(tmp_path / "scan/.hidden", [0.0])
+    monkeypatch.chdir(tmp_path)
+    files, names = given_files([Path("scan"), Path("scan/deep/s-1"), Path("../") / tmp_path.name / "scan/deep"])
+    assert sorted(names.values()) == ["scan/deep/s-0", "scan/deep/s-1"] and len(files) == 2
+    assert [(files.root / name).read_bytes()[128:132] for name in files.table["name"].to_pylist()] == [b"DICM"] * 2
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="empty: no file there"):
+        given_files([tmp_path / "empty"])
+
+
+def test_slices_across_their_series_and_series_that_are_not_axial_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "in", [10.0, 0.0, 5.0], "axial")
+    write_dicom(tmp_path / "in/across", flat(0), SeriesInstanceUID="axial", ImageOrientationPatient=CORONAL)
+    write(tmp_path / "in", [0.0, 5.0], "coronal", ImageOrientationPatient=CORONAL)
+    write(tmp_path / "in", [0.0, 5.0], "tilted", ImageOrientationPatient=TILTED)
+    found, refused = read(tmp_path / "in", tmp_path / "work")
+    assert refused == [("across", "orientation"), ("coronal-0", "not-axial"), ("coronal-1", "not-axial")]
+    by_size = sorted(found, key=lambda series: -len(series.frames))
+    assert [len(series.frames) for series in by_size] == [3, 2]
+    assert by_size[0].positions.tolist() == [0.0, 5.0, 10.0]
+    assert [frame.file.path.name for frame in by_size[0].frames] == ["axial-1", "axial-2", "axial-0"]
+
+
+@pytest.mark.parametrize(
+    ("positions", "lost", "flags"),
+    [
+        ([0.0, 5.1, 10.2], 0, []),
+        ([0.0, 5.0, 10.0, 20.0, 25.0], 1, ["4 of 6 slices"]),
+        ([0.0, 5.0, 5.0, 10.0], 0, ["1 slices repeat a position"]),
+        ([0.0, 1.0, 2.0], 0, ["averaged from 1.00 to 5.1 mm"]),
+        ([0.0, 10.0, 20.0], 0, ["outside the training range: 10.0 mm between slices, learnt from 5.0-5.7"]),
+        (
+            [0.0, 2.5, 5.0, 7.5, *range(12, 52, 5)],
+            0,
+            ["outside the training range: steps from 2.5 mm, learnt from 5.0-5.7"],
+        ),
+        ([3.0], 0, ["outside the training range: a lone slice, its spacing is unknown"]),
+    ],
+)
+def test_what_is_odd_about_a_series_is_flagged(
+    tmp_path: Path, positions: list[float], lost: int, flags: list[str]
+) -> None:
+    write(tmp_path / "in", positions)
+    ((series,), _) = read(tmp_path / "in", tmp_path / "work")
+    assert flags_of(series, len(positions) - lost) == flags
