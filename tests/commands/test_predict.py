@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def numbers(rows: list[dict[str, str]], names: list[str] | tuple[str, ...]) -> n
     return np.array([[float(row[name]) for name in names] for row in rows])
 
 
-def stack(folder: Path, spacing: float, repeat: int, **tags: object) -> Path:
+def stack(folder: Path, spacing: float, repeat: int, **tags: Any) -> Path:
     """Three coarse patterns, each on `repeat` slices."""
     random = np.random.default_rng(3)
     patterns = [random.integers(1000, 1090, (8, 8)).repeat(8, 0).repeat(8, 1).astype(np.uint16) for _ in range(3)]
@@ -69,13 +70,9 @@ def test_slices_have_what_evaluate_gives_them(root: Path) -> None:
     """Two series whose files lie mixed up in one folder: raw probabilities by way of the corpus and its cached maps."""
     rows, result = ask(root, root / "phantom/stage_2_train", "--variant", "series")
     index = Images(root / "artifacts/ct/images-32").index
-    logits = predict(
-        root / "artifacts/vit/series",
-        sources_of(root / "artifacts", "series"),
-        np.arange(2 * SLICES),
-        *made.machine(),
-        4,
-    )
+    accelerator, decisions = made.machine()
+    head, sources = root / "artifacts/vit/series", sources_of(root / "artifacts", "series")
+    logits = predict(head, sources, np.arange(2 * SLICES), accelerator, decisions, 4)
     assert [row["series"] for row in rows] == index["series"].to_pylist() == ["s0001"] * SLICES + ["s0002"] * SLICES
     np.testing.assert_allclose(numbers(rows, ["position_mm"])[:, 0], index["position"].to_numpy(), atol=0.006)
     apart = sigmoid(logits).std(axis=0)
@@ -110,9 +107,9 @@ def test_what_is_no_slice_is_named_and_a_missing_one_is_counted(root: Path, tmp_
     beside = [Path(row["file"]).name for row in rows if row["series"] == rows[2]["series"]]
     for row in answered:
         assert (f"{SLICES - 1} of {SLICES} slices" in row["flags"]) == (Path(row["file"]).name in beside)
-    others = [[row for row in some if Path(row["file"]).name not in beside] for some in (rows, answered)]
-    assert len(others[0]) == SLICES
-    np.testing.assert_allclose(*(numbers(some, RAW) for some in others), atol=1e-5)  # a series does not see another
+    others, again = ([row for row in some if Path(row["file"]).name not in beside] for some in (rows, answered))
+    assert len(others) == SLICES
+    np.testing.assert_allclose(numbers(again, RAW), numbers(others, RAW), atol=1e-5)  # a series does not see another
 
 
 def test_thin_slices_are_averaged_to_what_was_learnt_from(root: Path, tmp_path: Path) -> None:

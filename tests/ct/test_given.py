@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ CORONAL = ["1", "0", "0", "0", "0", "-1"]
 TILTED = ["1", "0", "0", "0", "0.939693", "0.342020"]
 
 
-def write(folder: Path, positions: list[float], name: str = "s", **tags: object) -> None:
+def write(folder: Path, positions: list[float], name: str = "s", **tags: Any) -> None:
     for number, z in enumerate(positions):
         write_dicom(
             folder / f"{name}-{number}",

@@ -49,7 +49,7 @@ def test_slices_at_one_position_share_it() -> None:
 
 @pytest.mark.parametrize(("gap", "count"), [(3.0, 4), (20.0, 6)])
 def test_a_gap_is_filled_as_far_as_a_slab_reaches_and_no_further(gap: float, count: int) -> None:
-    """Two runs of ten slices of 1 mm, `gap` mm apart: 22 mm in all are four slabs; of the eight of 39 mm two fall out."""
+    """Two runs of ten slices of 1 mm, `gap` mm apart: 22 mm are four slabs; of the eight of 39 mm two are not there."""
     position = np.concatenate([np.arange(10.0), 9 + gap + np.arange(10.0)])
     slabs = plan_slabs(position)
     assert len(slabs) == count
@@ -87,7 +87,7 @@ def test_no_more_is_read_ahead_than_a_slab() -> None:
             read.append(row)
             yield row, slice_
 
-    parts = average(plan_slabs(1.02 * np.arange(60)), coming(), lambda *_: pytest.fail("nothing is refused"))
+    parts = average(plan_slabs(np.linspace(0, 1.02 * 59, 60)), coming(), lambda *_: pytest.fail("nothing is refused"))
     for number in range(1, 12):
         next(parts)
         assert len(read) == 5 * number + 1

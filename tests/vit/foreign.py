@@ -72,15 +72,16 @@ def make_artifacts(raw: Path, artifacts: Path, variants: list[str]) -> None:
     val = np.array(patients) == patients[-1]
     parts = {"id": ids, "patient": patients, "part": np.where(val, "val", "train"), "half": np.where(val, "", "head")}
     pq.write_table(pa.table(parts), artifacts / "split/parts.parquet")
-    halves = [labelled(ids, patients, truth, chosen) for chosen in (~val, val)]
+    fit, held = (labelled(ids, patients, truth, chosen) for chosen in (~val, val))
+    accelerator, decisions = made.machine()
     for name in variants:
         folder = artifacts / "vit" / name
         folder.mkdir(parents=True)
         run, table = made.run(artifacts / f"w-{name}", 8), artifacts / "split/parts.parquet"
         variant = Variant(**{**PLAIN, **VARIANTS[name]})
         train_head(
-            name, variant, VIT, sources_of(artifacts, name), images.__getitem__, table, *halves,
-            LABELS, SHORT, run, folder, *made.machine(),
+            name, variant, VIT, sources_of(artifacts, name), images.__getitem__, table, fit, held,
+            LABELS, SHORT, run, folder, accelerator, decisions,
         )  # fmt: skip
         enlarge(folder)
         evaluation(artifacts / "evaluation" / name)
