@@ -109,7 +109,7 @@ def best_variant(artifacts: Path) -> str:
         if (artifacts / "evaluation" / name / "details.json").exists():
             found.append((read_card(folder.parent, "head")["val_weighted_log_loss"], name))
     if not found:
-        raise BadArtifact(f"{artifacts}: holds no variant with its evaluation; run `dvc repro`, or name one: --variant")
+        raise BadArtifact(f"{artifacts}: holds no variant with its evaluation; run `dvc repro`")
     return min(found)[1]
 
 

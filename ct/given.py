@@ -3,13 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from corpus.manifest import short_hash
 from ct.dicom import Refused, Slice
@@ -60,9 +60,9 @@ def series_of(files: RawFiles, ordered: pa.Table, refuse: Callable[[str, Refused
     """The series of `ct.scan.scan`'s table. Slices that are not axial, or lie across the most of their series, are
     refused: `refuse` is told the `RawFile.id`.
     """
-    for name in pc.unique(ordered["series"].cast(pa.string())).to_pylist():
-        rows = ordered.filter(pc.equal(ordered["series"].cast(pa.string()), name))
-        kept = []
+    names = ordered["series"].cast(pa.string()).to_pylist()
+    for name, group in groupby(range(len(names)), key=names.__getitem__):
+        rows, kept = ordered.take(pa.array(group)), []
         for row, (frame, why) in enumerate(zip(frames_of(files, rows), _misplaced(rows), strict=True)):
             if why:
                 refuse(frame.file.id, why)
@@ -96,7 +96,7 @@ def flags_of(series: Series, read: int) -> list[str]:
     steps = steps[steps > SAME_PLACE]
     learnt = "learnt from {}-{}".format(*TRAINED_RANGE)
     if not len(steps):
-        flags.append(f"{OUTSIDE}: a lone slice, its spacing is unknown")
+        flags.append("spacing unknown: a lone slice")
     elif series.is_averaged:
         flags.append(f"averaged from {found.spacing:.2f} to {TRAINED_MM} mm")
     elif is_outside(found.spacing):

@@ -105,7 +105,6 @@ def series_logits(model: Model, pictures: Iterable[tuple[float, Mapping[int, Pix
 
 def _look(model: Model, images: list[Mapping[int, Pixels]]) -> list[Tensor]:
     """What each distinct source of the head gives for a batch."""
-
     inputs = {
         side: to_input(torch.from_numpy(np.stack([each[side] for each in images])).to(model.device), side)
         for side in model.sides
