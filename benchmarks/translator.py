@@ -145,8 +145,10 @@ def peak_memory(kind: str, size: Size, decisions: Decisions) -> float:
         step()
     if decisions.torch_device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss of a process begins with its parent's on Linux
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def memory_apart(kind: str, size: Size, device: str) -> float:
