@@ -11,7 +11,7 @@ are timed in turns on the same images, after one step that is not counted; a rat
 The practical peak is a 3×3 convolution of 256 channels at 64², forward and backward, in the same process: in bf16 where
 the device has units for it, else in fp32. A step's share of it counts the textbook's operations, so that work saved
 shows as speed. The peak memory is the largest resident size of a process that does three steps of one kind and nothing
-else (on a GPU: what torch allocated). `--quick` takes fewer turns and leaves out 256²: three minutes on two free cores.
+else (on a GPU: what torch allocated). `--quick` takes fewer turns and leaves out 256²: a few minutes on two free cores.
 With `--device cuda` 256² of 64 filters is timed at batches of 1, 4 and 16; no GPU has run this so far.
 """
 
@@ -145,8 +145,10 @@ def peak_memory(kind: str, size: Size, decisions: Decisions) -> float:
         step()
     if decisions.torch_device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss of a process begins with its parent's on Linux
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def memory_apart(kind: str, size: Size, device: str) -> float:
@@ -204,7 +206,7 @@ def show(found: dict[str, Any]) -> Table:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Fewer turns, no 256²: three minutes on two free cores.")
+@click.option("--quick", is_flag=True, help="Fewer turns, no 256².")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--compiled", is_flag=True, help="Also through torch.compile.")
 @click.option("--turns", type=int, default=0, help="Steps of each kind; 0: 11, or 5 with --quick.")
