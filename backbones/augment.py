@@ -9,7 +9,7 @@ from torch.nn import functional
 
 def to_input(images: Tensor, side: int) -> Tensor:
     """N×H×W×3 uint8 → N×3×side×side float32 in -1…1 (mean = std = 0.5, timm's for Xception); resized antialiased."""
-    return _resize(images.permute(0, 3, 1, 2).float().div(127.5).sub(1), side)
+    return resize(images.permute(0, 3, 1, 2).float().div(127.5).sub(1), side)
 
 
 def random_views(
@@ -40,7 +40,8 @@ def random_views(
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _resize(x: Tensor, side: int) -> Tensor:
+def resize(x: Tensor, side: int) -> Tensor:
+    """N×C×H×W to N×C×side×side, bilinear and antialiased; differentiable."""
     if x.shape[-1] == side:
         return x
     return functional.interpolate(x, (side, side), mode="bilinear", antialias=True, align_corners=False)
