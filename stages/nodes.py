@@ -27,7 +27,7 @@ SECTIONS: dict[str, type[Parameters]] = {
 TABLES = {"cnns": Cnn, "variants": Variant, "corpora": Corpus}
 SPLIT = {
     name: f"artifacts/split/{name}.parquet"
-    for name in ("train-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
+    for name in ("train-ids", "val-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
 }
 
 
@@ -119,9 +119,24 @@ def _translator(params: dict[str, Any]) -> list[Node]:
     classifier = [] if params["gan_audit"]["classifier"] else ["artifacts/pretrained/photos"]
     return [
         Node(
+            "corpus-pretrain",
+            ["artifacts/photos"],
+            ["corpus_pretrain", "imagenet", "seed", "corpora.${key}"],
+            ["artifacts/pretrained/${key}"],
+            items={name: [] for name in params["corpora"]},
+            ranks=True,
+        ),
+        Node(
             "gan-train",
-            ["artifacts/photos", _hu(params), SPLIT["train-ids"]],
-            ["gan_train", "prepare_ct.hu_side", "seed"],
+            ["artifacts/photos", _hu(params), SPLIT["train-ids"], SPLIT["val-ids"], *_imagenet(params)],
+            [
+                "gan_train",
+                "prepare_ct.hu_side",
+                "imagenet",
+                "corpus_pretrain.architecture",
+                "corpus_pretrain.side",
+                "seed",
+            ],
             ["artifacts/gan"],
             ranks=True,
         ),
@@ -130,14 +145,6 @@ def _translator(params: dict[str, Any]) -> list[Node]:
             ["artifacts/gan", "artifacts/photos"],
             ["gan_generate"],
             ["artifacts/translated"],
-            ranks=True,
-        ),
-        Node(
-            "corpus-pretrain",
-            ["artifacts/photos"],
-            ["corpus_pretrain", "imagenet", "seed", "corpora.${key}"],
-            ["artifacts/pretrained/${key}"],
-            items={name: [] for name in params["corpora"]},
             ranks=True,
         ),
         Node(

@@ -72,7 +72,10 @@ def test_artifact_holds_the_averaged_generators_and_is_deterministic(tmp_path: P
         outs.append({path.name: path.read_bytes() for path in out.iterdir()})
     assert outs[0] == outs[1]
     grids = {f"samples-{images:09d}.png" for images in (8, 16, 24)}
-    assert set(outs[0]) == {"card.json", "generator.safetensors", BACK, "training.csv", "validation.csv"} | grids
+    assert (
+        set(outs[0])
+        == {"card.json", "generator.safetensors", BACK, "training.csv", "validation.csv", "warnings.csv"} | grids
+    )
     assert [row["images"] for row in curves.validation] == [8, 16, 24]
     generator, card = load_generator(out)
     assert card["hu_range"] == [-150.0, 230.0] and card["images"] == 24 and (card["photos"], card["slices"]) == (10, 5)
@@ -99,7 +102,7 @@ def test_slices_without_tissue_are_left_out_of_crops(tmp_path: Path) -> None:
     write_shard(folder, 0, slices)
     ids = [f"s{i}" for i in range(4)]
     finish_images(folder, "hu", pa.table({"id": ids}), [], hu_range=[-150, 230], windows=[[40, 80]] * 3)
-    assert open_sources(tmp_path / "artifacts/photos", folder, ids, parameters()).ct_rows.tolist() == [1]
-    full = open_sources(tmp_path / "artifacts/photos", folder, ids, parameters(ct_view="full"))
+    assert open_sources(tmp_path / "artifacts/photos", folder, ids, [], parameters()).ct_rows.tolist() == [1]
+    full = open_sources(tmp_path / "artifacts/photos", folder, ids, [], parameters(ct_view="full"))
     assert full.ct_rows.tolist() == [0, 1, 2, 3]
     assert pq.read_table(folder / "index.parquet").num_rows == 4
