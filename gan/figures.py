@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gan.losses import distance
+from gan.losses import distance, return_trip
 
 COARSE = 16  # pixels of the side at which images are compared with each other
 SPOT = 16  # pixels of the side of the spots where patterns are looked for
@@ -52,14 +52,14 @@ def saturated(images: Tensor) -> Tensor:
 
 
 def checkerboard(images: Tensor, others: Tensor) -> Tensor:
-    """How much more than `others` typical spots show of patterns that repeat every 2 or 4 px: about 1 without them.
+    """How much more than `others` typical spots show of patterns that repeat every 2 or 4 px: 1 or less without them.
 
     Upsampling by 2 leaves such patterns (Odena et al., Deconvolution and checkerboard artifacts, Distill 2016). The
     power at each frequency of such a pattern is taken over that around it, so that sharpness and noise do not count;
     by geometric means over spots of 16×16 px, since edges hide in few spots what flat ones show. The largest of the
     frequencies' ratios of images to others is given.
     """
-    return (_peaks(images) - _peaks(others)).max().exp()
+    return (_peaks(images) - _peaks(others).clamp(min=0)).max().exp()
 
 
 def degraded(images: Tensor, noise_sd: float) -> Tensor:
@@ -68,7 +68,7 @@ def degraded(images: Tensor, noise_sd: float) -> Tensor:
     The noise is always the same, so that two figures differ by the networks alone.
     """
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images.device)
-    return ((images + noise * (noise_sd * 2 / 255)).clamp(-1, 1) * 127.5).round() / 127.5
+    return return_trip(images + noise * (noise_sd * 2 / 255), 0.0, round_fakes=True)
 
 
 def _coarse(images: Tensor) -> Tensor:
@@ -87,6 +87,7 @@ def _peaks(images: Tensor) -> Tensor:
     spots = spots - spots.mean((1, 2), keepdim=True)
     rounding = (2 / 255) ** 2 / 12 * window.square().sum()  # power of what 8 bits do not keep
     spectrum = (torch.fft.fft2(spots * window).abs().square() + rounding).log().mean(0)
-    rolled = [torch.roll(spectrum, by, axis) for by in (-3, 3) for axis in (0, 1)]
-    around = torch.stack(rolled).mean(0)
+    down, along = (torch.stack([torch.roll(spectrum, by, axis) for by in (-2, 2)]).mean(0) for axis in (0, 1))
+    around = (down + along) / 2
+    around[0], around[:, 0] = along[0], down[:, 0]  # upright edges have all their power on an axis: compare along it
     return (spectrum - around)[:: SPOT // 4, :: SPOT // 4].flatten()[1:]  # all but the mean's

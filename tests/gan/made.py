@@ -31,7 +31,7 @@ PARAMETERS: dict[str, Any] = {
     "photo_zoom": [1, 1.25], "photo_flip": True,
     "watch": {
         "after": 0, "half_life": 8, "fatal_after": 0, "change": 0.05, "levels": 0.95, "diversity": 0.3, "likeness": 0.2,
-        "domination": 0.7, "confusion": 0.3, "telling": 0.05, "checkerboard": 8, "hidden": 1.5, "hidden_noise": 6,
+        "domination": 0.7, "confusion": 0.3, "telling": 0.05, "checkerboard": 3, "hidden": 1.5, "hidden_noise": 6,
         "oversaturated": 0.25, "kid": 4,
     },
 }  # fmt: skip
