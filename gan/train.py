@@ -155,9 +155,9 @@ def make_translator(
 ) -> Translator:
     """The task that `train_translator` trains. Without `extract`, or with too few images for it, there is no KID."""
     feed = Feed(sources, parameters, run.seed, accelerator.process_index, accelerator.num_processes, accelerator.device)
-    rows = (spread(of, parameters.samples) for of in (sources.photo_rows, sources.ct_rows))
+    photo_rows, ct_rows = (spread(of, parameters.samples) for of in (sources.photo_rows, sources.ct_rows))
     look = Validation(
-        *feed.fixed(*rows, run.seed),
+        *feed.fixed(photo_rows, ct_rows, run.seed),
         parameters, sources.scanner, make_kid(feed, run.seed, extract) if extract else None,
         run, accelerator, decisions,
     )  # fmt: skip

@@ -52,7 +52,8 @@ class Kid:
     def __call__(self, generators: Generators, decisions: Decisions) -> dict[str, float]:
         """`kid` and, where there is one, `kid_floor`."""
         with torch.no_grad(), decisions.autocast():
-            translated = torch.cat([generators.to_ct(some) for some in self.photos.split(self.batch)])
+            starts = range(0, len(self.photos), self.batch)
+            translated = torch.cat([generators.to_ct(self.photos[at : at + self.batch]) for at in starts])
         found = {"kid": kid(self._features(translated), self.ct)}
         return {**found, "kid_floor": self.floor.kid} if self.floor else found
 

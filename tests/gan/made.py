@@ -81,11 +81,11 @@ def make_corpora(root: Path, photos: int = 14, slices: int = 9, held_out: int = 
 def make_sources(root: Path, chosen: GanTrain) -> Sources:
     if not (root / "artifacts").exists():
         make_corpora(root)
-    ids = (
+    train, val = (
         pq.read_table(root / f"artifacts/split/{part}-ids.parquet").column("id").to_pylist()
         for part in ("train", "val")
     )
-    return open_sources(root / "artifacts/photos", root / f"artifacts/ct/hu-{HU_SIDE}", *ids, chosen)
+    return open_sources(root / "artifacts/photos", root / f"artifacts/ct/hu-{HU_SIDE}", train, val, chosen)
 
 
 def make_run(work: Path, chosen: GanTrain) -> Run:

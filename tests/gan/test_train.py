@@ -103,7 +103,7 @@ def test_kid_is_of_held_out_photos_and_val_patients(tmp_path: Path) -> None:
     chosen, out = parameters(), tmp_path / "out"
     out.mkdir()
     sources = make_sources(tmp_path, chosen)
-    curves = train_translator(sources, chosen, make_run(tmp_path / "w", chosen), out, *machine(), extract)
+    curves = train_translator(sources, chosen, make_run(tmp_path / "w", chosen), out, *machine(), extract=extract)
     assert len(shown) == 1 + 3 and {images.shape for images in shown} == {(4, 32, 32, 3)}
     assert (shown[0] == 255).all() and sources.val_patients(sources.val_rows) == ["p2", "p3", "p3", "p4"]
     generator, _ = load_generator(out)
@@ -119,7 +119,9 @@ def test_without_val_slices_there_is_no_kid(tmp_path: Path) -> None:
     make_sources(tmp_path, parameters())
     folder = tmp_path / "artifacts"
     sources = open_sources(folder / "photos", folder / f"ct/hu-{HU_SIDE}", ["s0", "s1"], ["s8"], parameters())
-    task = make_translator(sources, parameters(), make_run(tmp_path / "w", parameters()), *machine(), lambda x: x)
+    task = make_translator(
+        sources, parameters(), make_run(tmp_path / "w", parameters()), *machine(), extract=lambda x: x
+    )
     assert "kid" not in task.evaluate(0)
 
 

@@ -83,8 +83,10 @@ def test_discriminator_collapse() -> None:
     """One that is worse than always ½, and one whose weights went to 0: equilibrium's loss, yet blind."""
     assert fired(of(recent=torch.tensor([0.25, 0.4, 0.25, 0.25]))) == {"confusion_photo"}
     dead = Discriminator(2, 11)
-    torch.nn.init.zeros_(dead.layers[-1].weight)
-    torch.nn.init.constant_(dead.layers[-1].bias, 0.5)
+    last = dead.layers[-1]
+    assert isinstance(last, torch.nn.Conv2d) and last.bias is not None
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.constant_(last.bias, 0.5)
     with torch.no_grad():
         assert fired(of(answers=dead(torch.cat([CTS, PHOTOS])))) == {"telling_ct", "telling_photo"}
 

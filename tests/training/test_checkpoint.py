@@ -24,14 +24,14 @@ def there(work: Path) -> list[int]:
 def test_the_newest_good_state_is_kept_beside_the_newest(tmp_path: Path, machine: Any) -> None:
     found = []
     for images, good in ((8, 0), (16, 0), (24, 20), (32, 20), (40, 40)):
-        save(tmp_path, images, *machine, {"w": torch.ones(2)}, {}, good)
+        save(tmp_path, images, *machine, shared={"w": torch.ones(2)}, own={}, good=good)
         found.append(there(tmp_path))
     assert found == [[8], [16], [16, 24], [16, 32], [40]]
 
 
 def test_rolling_back_leaves_the_good_one_and_never_nothing(tmp_path: Path, machine: Any) -> None:
     for images in (16, 24):
-        save(tmp_path, images, *machine, {}, {}, 16)
+        save(tmp_path, images, *machine, shared={}, own={}, good=16)
     roll_back(tmp_path, 8)
     assert there(tmp_path) == [16, 24]
     roll_back(tmp_path, 20)
@@ -40,9 +40,9 @@ def test_rolling_back_leaves_the_good_one_and_never_nothing(tmp_path: Path, mach
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_not_saved(tmp_path: Path, machine: Any, bad: float) -> None:
-    save(tmp_path, 8, *machine, {"w": [torch.ones(2)], "best": float("inf"), "count": torch.tensor(3)}, {})
+    save(tmp_path, 8, *machine, shared={"w": [torch.ones(2)], "best": float("inf"), "count": torch.tensor(3)}, own={})
     with pytest.raises(TrainingFailed, match="not finite at 16 images; the last state is kept"):
-        save(tmp_path, 16, *machine, {"net": {"w": [torch.tensor([1.0, bad])]}}, {})
+        save(tmp_path, 16, *machine, shared={"net": {"w": [torch.tensor([1.0, bad])]}}, own={})
     assert there(tmp_path) == [8]
 
 
