@@ -102,8 +102,8 @@ def test_kid_is_of_held_out_photos_and_val_patients(tmp_path: Path) -> None:
 
     chosen, out = parameters(), tmp_path / "out"
     out.mkdir()
-    sources = make_sources(tmp_path, chosen)
-    curves = train_translator(sources, chosen, make_run(tmp_path / "w", chosen), out, *machine(), extract=extract)
+    sources, (accelerator, decisions) = make_sources(tmp_path, chosen), machine()
+    curves = train_translator(sources, chosen, make_run(tmp_path / "w", chosen), out, accelerator, decisions, extract)
     assert len(shown) == 1 + 3 and {images.shape for images in shown} == {(4, 32, 32, 3)}
     assert (shown[0] == 255).all() and sources.val_patients(sources.val_rows) == ["p2", "p3", "p3", "p4"]
     generator, _ = load_generator(out)
