@@ -119,9 +119,9 @@ def test_without_val_slices_there_is_no_kid(tmp_path: Path) -> None:
     make_sources(tmp_path, parameters())
     folder = tmp_path / "artifacts"
     sources = open_sources(folder / "photos", folder / f"ct/hu-{HU_SIDE}", ["s0", "s1"], ["s8"], parameters())
-    task = make_translator(
-        sources, parameters(), make_run(tmp_path / "w", parameters()), *machine(), extract=lambda x: x
-    )
+    accelerator, decisions = machine()
+    run = make_run(tmp_path / "w", parameters())
+    task = make_translator(sources, parameters(), run, accelerator, decisions, lambda x: x.astype(np.float32))
     assert "kid" not in task.evaluate(0)
 
 
