@@ -27,7 +27,7 @@ SECTIONS: dict[str, type[Parameters]] = {
 TABLES = ("cnns", "variants", "corpora")
 SPLIT = {
     name: f"artifacts/split/{name}.parquet"
-    for name in ("train-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
+    for name in ("train-ids", "val-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
 }
 
 
@@ -137,12 +137,18 @@ def _data(params: dict[str, Any]) -> list[Node]:
 def _translator(params: dict[str, Any]) -> list[Node]:
     """Photos into the look of CT, and whether that is any good."""
     classifier = [] if params["gan_audit"]["classifier"] else ["artifacts/pretrained/photos"]
-    probed = ["imagenet", "corpus_pretrain.architecture"] if params["gan_train"]["consistency"] else []
     return [
         Node(
             "gan-train",
-            ["artifacts/photos", _hu(params), SPLIT["train-ids"]],
-            ["gan_train", "prepare_ct.hu_side", "seed", *probed],
+            ["artifacts/photos", _hu(params), SPLIT["train-ids"], SPLIT["val-ids"], *_imagenet(params)],
+            [
+                "gan_train",
+                "prepare_ct.hu_side",
+                "imagenet",
+                "corpus_pretrain.architecture",
+                "corpus_pretrain.side",
+                "seed",
+            ],
             ["artifacts/gan"],
             ranks=True,
         ),
