@@ -6,6 +6,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from audit.kinds import MADE_HERE
 from audit.parameters import GanAudit
 from backbones.parameters import Cnn, CnnFinetune, Corpus, CorpusPretrain, ExtractFeatures, Weights
 from corpus.windows import hu_range, parse_windows
@@ -117,6 +118,7 @@ def _data(params: dict[str, Any]) -> list[Node]:
 def _translator(params: dict[str, Any]) -> list[Node]:
     """Photos into the look of CT, and whether that is any good."""
     classifier = [] if params["gan_audit"]["classifier"] else ["artifacts/pretrained/photos"]
+    controls = [f"artifacts/controls/{name}" for name in params["corpora"] if name not in ("photos", *MADE_HERE)]
     return [
         Node(
             "gan-train",
@@ -142,10 +144,11 @@ def _translator(params: dict[str, Any]) -> list[Node]:
         ),
         Node(
             "gan-audit",
-            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier],
+            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier, *controls],
             ["gan_audit", "prepare_ct.hu_side", "seed"],
             ["artifacts/audit"],
             ranks=True,
+            files=["audit/audit.html.j2"],
         ),
         Node(
             "gan-pretrain",
