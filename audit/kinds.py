@@ -22,7 +22,7 @@ NAMES = {  # in the order of tables and plots; other names are control corpora
     "restyled": "restyled without learning",
     "untrained": "untrained translator",
 }
-MADE_HERE = ("grey", "permuted")  # control corpora that the audit makes itself, from photos and translations
+MADE_HERE = ("grey", "permuted")  # kinds of control corpora whose rows the audit makes of photos and translations
 
 
 class Pair(NamedTuple):

@@ -1,6 +1,6 @@
 """The audit's figures as PNGs; the same figures give the same bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ OURS, OTHER, CT = "#c03020", "#555f6b", "#1f6f9f"
 DPI = 130
 
 
-def probe_plot(path: Path, probe: Mapping[str, Any]) -> None:
+def probe_plot(path: Path, probe: Mapping[str, Any], ours: Collection[str] = ("translated",)) -> None:
     """A panel for each condition, a line for each form of the photos: share named rightly, with its interval."""
     forms = ordered(probe["clean"])
     figure = _figure(8.2, 0.9 + 0.27 * len(forms))
@@ -27,29 +27,29 @@ def probe_plot(path: Path, probe: Mapping[str, Any]) -> None:
     for axes, condition in zip(panels, CONDITIONS, strict=True):
         for y, form in enumerate(forms):
             found = probe[condition][form]
-            _point(axes, y, [100 * found[end] for end in ("share", "low", "high")], form)
+            _point(axes, y, [100 * found[end] for end in ("share", "low", "high")], form in ours)
         axes.axvline(100 * probe["chance"], color="0.6", linewidth=0.8, linestyle=":")
         axes.set(title=CONDITIONS[condition], xlim=(0, 102))
         axes.title.set_fontsize(9)
-    _names(panels[0], forms)
+    _names(panels[0], forms, ours)
     panels[0].set_xlabel("% of held-out photos (dotted: chance)", loc="left")
     _save(figure, path)
 
 
-def kid_plot(path: Path, kid: Mapping[str, Any]) -> None:
+def kid_plot(path: Path, kid: Mapping[str, Any], ours: Collection[str] = ("translated",)) -> None:
     """A panel for each kind of CT view: KID of each form with its interval, CT from CT as a band."""
     forms = ordered(next(iter(kid.values()))["kinds"])
     figure = _figure(8.2, 1.0 + 0.27 * len(forms))
     panels = figure.subplots(1, len(kid), sharey=True, squeeze=False)[0]
     for axes, (views, found) in zip(panels, kid.items(), strict=True):
         for y, form in enumerate(forms):
-            _point(axes, y, [1000 * found["kinds"][form][end] for end in ("kid", "low", "high")], form)
+            _point(axes, y, [1000 * found["kinds"][form][end] for end in ("kid", "low", "high")], form in ours)
         if found["ct"]:
             low, high, middle = (1000 * found["ct"][end] for end in ("low", "high", "kid"))
             axes.axvspan(low, high, color=CT, alpha=0.18, linewidth=0)
             axes.axvline(middle, color=CT, linewidth=1)
         axes.set_title(f"to CT, {'crops inside the head' if views == 'crops' else 'whole slices'}", fontsize=9)
-    _names(panels[0], forms)
+    _names(panels[0], forms, ours)
     panels[0].set_xlabel("KID, 10⁻³ (blue: CT from CT, other patients)", loc="left")
     _save(figure, path)
 
@@ -110,24 +110,19 @@ def ordered(forms: Mapping[str, Any]) -> list[str]:
     return [*known, *(name for name in forms if name not in NAMES)]
 
 
-def _point(axes: "Axes", y: int, figures: Sequence[float], form: str) -> None:
+def _point(axes: "Axes", y: int, figures: Sequence[float], ours: bool) -> None:
     """A figure and the ends of its interval."""
     value, low, high = figures
-    colour = OURS if _ours(form) else OTHER
+    colour = OURS if ours else OTHER
     axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
     axes.plot([value], [y], "o", color=colour, markersize=5)
 
 
-def _ours(form: str) -> bool:
-    """Translated photos; in a comparison of translators they have names of their own."""
-    return form == "translated" or form not in NAMES
-
-
-def _names(axes: "Axes", forms: Sequence[str]) -> None:
+def _names(axes: "Axes", forms: Sequence[str], ours: Collection[str]) -> None:
     axes.set_yticks(range(len(forms)), [NAMES.get(form, form) for form in forms], fontsize=8)
     axes.set_ylim(len(forms) - 0.5, -0.5)
     for label, form in zip(axes.get_yticklabels(), forms, strict=True):
-        label.set_color(OURS if _ours(form) else "black")
+        label.set_color(OURS if form in ours else "black")
 
 
 def _save(figure: "Figure", path: Path) -> None:

@@ -18,19 +18,26 @@ class Weights(Parameters):
     licence: str = ""  # shown by `doctor`
 
 
+STARTS = ("imagenet", "random", "gan-pretrain")  # what `cnns.*.start` may be besides a corpus or a weights file
+
+
+def pretrained(start: str | Weights, imagenet: bool) -> str | None:
+    """The artifact that a start is; None for random weights and for a file (`imagenet`: whether that names one)."""
+    if isinstance(start, Weights) or start == "random" or (start == "imagenet" and imagenet):
+        return None
+    corpus = {"imagenet": "photos", "gan-pretrain": "translated"}.get(start, start)
+    return f"artifacts/pretrained/{corpus}"
+
+
 class Cnn(Parameters):
     """One CNN of the table `cnns`."""
 
     architecture: str  # a timm name
     stage: str  # the module whose output is the feature map; block12 of legacy_xception is the paper's
     side: int = Field(ge=32)  # pixels; one of prepare_ct.sides
-    start: Literal["imagenet", "random", "gan-pretrain"] | Weights
+    start: str | Weights  # "imagenet", "random", "gan-pretrain", or a corpus of the table `corpora`
     trained_on: Literal["nothing", "ct"]
     seed: int = Field(ge=0)  # added to the shared seed
-
-
-class Corpus(Parameters):
-    """One corpus of the table `corpora`, for corpus-pretrain@<corpus>; `photos` needs no parameter of its own."""
 
 
 class Training(Parameters):
@@ -46,7 +53,7 @@ class Training(Parameters):
 
 
 class CorpusPretrain(Training):
-    """corpus-pretrain@<corpus> and gan-pretrain: one budget, so that corpora compare."""
+    """corpus-pretrain@<corpus> and gan-pretrain: one budget and the same start weights, so that corpora compare."""
 
     architecture: str  # a timm name; CNNs that start from the result must have the same
     side: int = Field(ge=32)  # pixels that the CNN sees; the corpus is resized on the device

@@ -28,8 +28,8 @@ def pretrain(
     accelerator: "Accelerator",
     decisions: Decisions,
 ) -> Curves:
-    """Train on the part "train" of a corpus ("photos" or "hu"), choose by its part "val", write the artifact."""
-    images = Images(corpus, "photos", "hu")
+    """Train on the part "train" of a corpus of photos or translations, choose by its part "val", write the artifact."""
+    images = Images(corpus, "photos", "hu", "windows")
     fit, val = (examples(images, part) for part in ("train", "val"))
     classes = images.card["classes"]
     model, eps = start_cnn(parameters.architecture, len(classes), start, run.seed, keep_classifier=True)

@@ -10,12 +10,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from backbones.feature_cnn import WEIGHTS, build
-from backbones.parameters import Weights
+from backbones.parameters import Weights, pretrained
 from corpus.card import read_card
 from settings.errors import BadInput, BadParameter
 
 RANDOM_EPS = 1e-5  # torch's and timm's
-PHOTOS, TRANSLATED = "artifacts/pretrained/photos", "artifacts/pretrained/translated"
 
 
 class Start(NamedTuple):
@@ -33,15 +32,14 @@ def find_start(
 ) -> Start:
     """The start that `cnns.*.start` names.
 
-    "imagenet" is the file of the parameter `imagenet`; without one, the CNN trained on the photos stands for it.
-    `weights` finds and verifies a file, `artifact` an input of the stage.
+    "imagenet" is the file of the parameter `imagenet`; without one, the CNN trained on the photos stands for it. A
+    corpus' name is the CNN trained further on that corpus. `weights` finds and verifies a file, `artifact` an input of
+    the stage.
     """
-    if start == "random":
-        return Start()
-    if start == "gan-pretrain":
-        return Start(artifact(TRANSLATED))
+    if path := pretrained(start, imagenet is not None):
+        return Start(artifact(path))
     file = start if isinstance(start, Weights) else imagenet
-    return Start(weights(file), file.batchnorm_eps) if file else Start(artifact(PHOTOS))
+    return Start(weights(file), file.batchnorm_eps) if file and start != "random" else Start()
 
 
 def start_cnn(

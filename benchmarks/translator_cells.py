@@ -91,8 +91,8 @@ def main(checkout: Path, weights: Path, out: Path, translators: list[Path], part
     lines = table(found)
     with (out / "cells.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
-    probe_plot(out / "probe.png", figures["probe"])
-    kid_plot(out / "kid.png", figures["kid"])
+    probe_plot(out / "probe.png", figures["probe"], cells)
+    kid_plot(out / "kid.png", figures["kid"], cells)
     names = [str(name) for name in photos.card.get("class_names", photos.card["classes"])]
     picture(out / "cells.png", material, {name: pair.held_out for name, pair in cells.items()}, names, columns)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]

@@ -1,5 +1,7 @@
 """Many small images on one sheet, to be looked at."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
@@ -9,14 +11,15 @@ CAPTION = 13
 
 
 def contact_sheet(
-    images: npt.NDArray[np.uint8], captions: list[str] | None = None, columns: int = 0, cell: int = 112
+    images: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8],
+    captions: list[str] | None = None,
+    columns: int = 0,
+    cell: int = 112,
 ) -> Image.Image:
-    """A sheet of images (n×H×W×C or n×H×W uint8, C 1 or 3) in rows, each scaled to `cell` pixels.
+    """A sheet of images (each H×W×C or H×W uint8, C 1 or 3; of any sizes) in rows, each scaled to `cell` pixels.
 
     `columns` 0 makes it about as wide as high. Captions stand under their images, cut to the cell's width.
     """
-    if images.ndim == 4 and images.shape[-1] == 1:
-        images = images[..., 0]
     columns = columns or max(1, round(len(images) ** 0.5))
     lines = -(-len(images) // columns)
     step = cell + GAP
@@ -25,6 +28,8 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for i, image in enumerate(images):
         x, y = GAP + i % columns * step, GAP + i // columns * line
+        if image.shape[2:] == (1,):
+            image = image[..., 0]
         sheet.paste(Image.fromarray(image).convert("RGB").resize((cell, cell), Image.Resampling.BILINEAR), (x, y))
         if captions:
             draw.text((x + 1, y + cell), captions[i][: cell // 6], fill=(220, 220, 220))

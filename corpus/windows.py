@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from settings.errors import BadParameter
 
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue as they are coded; Rec. ITU-R BT.601-7, section 2.5.1
 Array = TypeVar("Array")  # a NumPy array or a torch tensor: both have .clip and arithmetic
 
 

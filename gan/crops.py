@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LUMINANCE = (0.299, 0.587, 0.114)  # Rec. ITU-R BT.601-7, section 2.5.1
+from corpus.windows import LUMINANCE, Windows, apply_window, dequantise
+
 AIR = -0.8  # a one-channel slice below this (the lowest tenth of its HU range: under -112 HU for -150…230) is air
 CANDIDATES = 64  # crops drawn for each image, of which the first with enough tissue is taken
 COARSE = 48  # tissue is judged on the slice at this side …
@@ -29,7 +30,7 @@ class Views(NamedTuple):
 
 
 def to_signed(images: Tensor) -> Tensor:
-    """uint8 n×H×W×1 → float n×1×H×W in -1…1."""
+    """uint8 n×H×W×C → float n×C×H×W in -1…1."""
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -37,6 +38,28 @@ def luminance(photos: Tensor) -> Tensor:
     """uint8 RGB n×H×W×3 → luma n×1×H×W in -1…1 (Rec. 601, gamma-coded values as they are)."""
     weights = torch.tensor(LUMINANCE, device=photos.device)
     return (photos.float() @ weights)[:, None] / 127.5 - 1
+
+
+def photo_input(photos: Tensor, channels: int) -> Tensor:
+    """uint8 RGB n×H×W×3 → what a translator of 1 (luma) or 3 channels (RGB) reads, n×channels×H×W in -1…1."""
+    return luminance(photos) if channels == 1 else to_signed(photos)
+
+
+def windowed(images: Tensor, windows: Windows, hu: tuple[float, float]) -> Tensor:
+    """n×1×H×W in -1…1, linear over the HU range `hu` → its three windows, n×3×H×W in -1…1; differentiable."""
+    values = dequantise((images + 1) * 127.5, *hu)
+    return torch.cat([apply_window(values, window) for window in windows], dim=1) * 2 - 1
+
+
+def hu_channel(channels: int, windows: Windows, hu: tuple[float, float]) -> tuple[int, tuple[float, float]]:
+    """Which channel of CT images is linear in HU over the widest range, and that range.
+
+    Of one channel this is it; of three windows the widest.
+    """
+    if channels == 1:
+        return 0, hu
+    widest = max(range(3), key=lambda i: windows[i].width)
+    return widest, (windows[widest].low, windows[widest].high)
 
 
 def random_views(count: int, zoom: tuple[float, float], rotate: float, flip: bool, device: torch.device) -> Views:
@@ -51,7 +74,7 @@ def random_views(count: int, zoom: tuple[float, float], rotate: float, flip: boo
 
 
 def cut(images: Tensor, views: Views, side: int, oversample: int) -> Tensor:
-    """The views of images (n×1×H×W, -1…1) as n×1×side×side.
+    """The views of images (n×C×H×W, -1…1) as n×C×side×side.
 
     Each pixel is the mean of `oversample`² bilinear samples, so that shrinking does not alias; beyond the border the
     border goes on.

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def adversarial(answers: Tensor) -> Tensor:
@@ -23,6 +24,15 @@ def discrimination(real: Tensor, fake: Tensor) -> Tensor:
 def distance(images: Tensor, originals: Tensor) -> Tensor:
     """Mean absolute difference: the norm of the cycle loss (eq. 2) and of the identity loss (section 5.2)."""
     return (images - originals).abs().mean()
+
+
+def consistency(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of a classifier's answers (n×classes) on translations with their photos' classes (n, int64).
+
+    Semantic consistency: Hoffman et al., CyCADA (arXiv 1711.03213), eq. 4, with the photo's label in place of the
+    classifier's own answer, since photos have labels here.
+    """
+    return functional.cross_entropy(logits.float(), labels)
 
 
 def return_trip(fakes: Tensor, noise_sd: float, round_fakes: bool) -> Tensor:

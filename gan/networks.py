@@ -1,7 +1,8 @@
 """The translator's networks: ResNet generator and PatchGAN discriminator of CycleGAN (arXiv 1703.10593, section 7.2).
 
-Differences from the paper: the generator upsamples by nearest neighbour and a convolution (transposed convolutions
-draw checkerboards: Odena et al., Distill 2016), and the discriminator's field is chosen, not always 70 px.
+Differences from the paper: by default the generator upsamples by nearest neighbour and a convolution (transposed
+convolutions draw checkerboards: Odena et al., Distill 2016) and has one channel, and the discriminator's field is
+chosen, not always 70 px.
 """
 
 from pathlib import Path
@@ -12,26 +13,28 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from corpus.card import read_card
-from gan.parameters import FIELDS
+from gan.convolutions import NarrowConv2d, UpsampledConv2d
+from gan.parameters import FIELDS, Upsampling
 
 FORWARD, BACK = "generator.safetensors", "generator-back.safetensors"
 
 
 class Generator(nn.Module):
-    """One-channel image → one-channel image of the same size, both n×1×H×W in -1…1; H and W multiples of 4.
+    """Image → image of the same size, both n×`channels`×H×W in -1…1; H and W multiples of 4.
 
-    c7s1-k, d2k, d4k, `blocks` × R4k, u2k, uk, c7s1-1 in the paper's notation, k = `filters`.
+    c7s1-k, d2k, d4k, `blocks` × R4k, u2k, uk, c7s1-`channels` in the paper's notation, k = `filters`. `upsampling` of
+    u2k and uk: "nearest" (then a 3×3 convolution) or "transposed" (the paper's 3×3 convolutions of stride ½).
     """
 
-    def __init__(self, filters: int, blocks: int) -> None:
+    def __init__(self, filters: int, blocks: int, channels: int = 1, upsampling: Upsampling = "nearest") -> None:
         super().__init__()
         k = filters
-        layers: list[nn.Module] = [*_convolution(1, k, 7)]
+        self.channels = channels
+        layers: list[nn.Module] = [*_convolution(channels, k, 7)]
         layers += [*_convolution(k, 2 * k, 3, stride=2), *_convolution(2 * k, 4 * k, 3, stride=2)]
         layers += [_Residual(4 * k) for _ in range(blocks)]
-        layers += [nn.Upsample(scale_factor=2), *_convolution(4 * k, 2 * k, 3)]
-        layers += [nn.Upsample(scale_factor=2), *_convolution(2 * k, k, 3)]
-        layers += [nn.Conv2d(k, 1, 7, padding=3, padding_mode="reflect")]
+        layers += [*_upsampled(4 * k, 2 * k, upsampling), *_upsampled(2 * k, k, upsampling)]
+        layers += [NarrowConv2d(k, channels, 7, padding=3, reflect=True)]
         self.layers = nn.Sequential(*layers)
         self.apply(_start)
 
@@ -41,16 +44,16 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """One-channel image (n×1×H×W in -1…1) → a map of answers (n×1×h×w), 1 for real and 0 for translated.
+    """Image (n×`channels`×H×W in -1…1) → a map of answers (n×1×h×w), 1 for real and 0 for translated.
 
     One answer's convolutions see `field`×`field` pixels; instance norm shows it the layer's mean and spread besides.
-    For CT it reads the HU channel itself: the three windows are functions of it, so they would add no information.
+    For CT in one channel it reads HU: the three windows are functions of it, so they would add no information.
     """
 
-    def __init__(self, filters: int, field: int) -> None:
+    def __init__(self, filters: int, field: int, channels: int = 1) -> None:
         super().__init__()
         kernel, halvings = FIELDS[field]
-        layers: list[nn.Module] = [nn.Conv2d(1, filters, kernel, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, filters, kernel, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
         width = filters
         for stride in [2] * (halvings - 1) + [1]:
             wider = min(2 * width, 8 * filters)
@@ -60,7 +63,7 @@ class Discriminator(nn.Module):
                 nn.LeakyReLU(0.2, True),
             ]
             width = wider
-        layers += [nn.Conv2d(width, 1, kernel, padding=1)]
+        layers += [NarrowConv2d(width, 1, kernel, padding=1)]
         self.layers = nn.Sequential(*layers)
         self.apply(_start)
 
@@ -108,9 +111,19 @@ def _convolution(channels: int, out: int, kernel: int, stride: int = 1) -> list[
     ]
 
 
+def _upsampled(channels: int, out: int, upsampling: Upsampling) -> list[nn.Module]:
+    """Twice the side. The empty first place keeps the layers' numbers, and so the names of stored weights."""
+    doubling = (
+        UpsampledConv2d(channels, out)
+        if upsampling == "nearest"
+        else nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)
+    )
+    return [nn.Identity(), doubling, nn.InstanceNorm2d(out), nn.ReLU(True)]
+
+
 def _start(module: nn.Module) -> None:
     """Weights drawn from N(0, 0.02) (section 7.2), biases 0."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -8,6 +8,7 @@ from settings.loader import Parameters
 
 # Receptive field of a PatchGAN in pixels → (kernel, stride-2 layers). Each is these layers, then two of stride 1.
 FIELDS = {11: (3, 1), 16: (4, 1), 23: (3, 2), 34: (4, 2), 47: (3, 3), 70: (4, 3), 142: (4, 4)}
+Upsampling = Literal["nearest", "transposed"]
 
 
 class GanTrain(Parameters):
@@ -21,6 +22,8 @@ class GanTrain(Parameters):
     samples: int = Field(ge=2, le=64)  # fixed photos and CT views that validation and the grids show
 
     # Networks
+    channels: Literal[1, 3]  # 1: luminance in, HU out, windows computed from it; 3: RGB in, three free windows out
+    upsampling: Upsampling  # nearest and a convolution, or the paper's transposed convolution (checkerboards)
     ngf: int = Field(ge=1)  # generator filters at full resolution
     blocks: int = Field(ge=1)  # residual blocks of the generator
     ndf: int = Field(ge=1)  # discriminator filters of the first layer
@@ -31,6 +34,7 @@ class GanTrain(Parameters):
     adversarial: float = Field(gt=0)  # weight of the least-squares GAN loss
     cycle: float = Field(ge=0)  # weight of |back(there(x)) - x|
     identity: float = Field(ge=0)  # weight of |there(y) - y|; the paper's is half of `cycle`
+    consistency: float = Field(ge=0)  # weight of a photo classifier's cross-entropy on translations; 0: off
     noise_sd: float = Field(ge=0)  # noise on a translation before its return trip, in 8-bit levels (of 255)
     round_fakes: bool  # round a translation to 8 bits before its return trip, gradients straight through
     pool: int = Field(ge=0)  # earlier translations that the discriminators also see, per rank; 0: none

@@ -9,14 +9,16 @@ from torch import Tensor
 class ImagePool:
     """Keeps up to `size` images on their device; size 0 passes images through.
 
-    Random choices are torch's global generator's, which the training loop seeds for each step.
+    Choices are those of a generator of its own, seeded for every exchange: what else is drawn in a step does not change
+    what the pool shows, and there is no generator's state to save.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, device: torch.device) -> None:
         self.size = size
         self.images: Tensor | None = None
+        self.generator = torch.Generator(device)
 
-    def exchange(self, images: Tensor) -> Tensor:
+    def exchange(self, images: Tensor, seed: int) -> Tensor:
         """What the discriminator sees in place of `images` (n×C×H×W, detached; n ≤ size).
 
         While the pool fills, the images themselves, which are kept. Then each, with probability ½, stays away and
@@ -33,8 +35,9 @@ class ImagePool:
             return filling
         assert self.images is not None
         # Those that have just come in are left where they are: they would be seen twice.
-        chosen = torch.randperm(have, device=images.device)[: len(rest)]
-        swap = torch.rand(len(rest), 1, 1, 1, device=images.device) < 0.5
+        self.generator.manual_seed(seed)
+        chosen = torch.randperm(have, device=images.device, generator=self.generator)[: len(rest)]
+        swap = torch.rand(len(rest), 1, 1, 1, device=images.device, generator=self.generator) < 0.5
         earlier = self.images[chosen]
         self.images[chosen] = torch.where(swap, rest, earlier)
         return torch.cat([filling, torch.where(swap, earlier, rest)])
@@ -43,6 +46,6 @@ class ImagePool:
         """For the training state."""
         return {} if self.images is None else {"images": self.images}
 
-    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave; an empty one (a rank that is new) empties the pool."""
-        self.images = state["images"].to(device)[: self.size] if state and self.size else None
+        self.images = state["images"].to(self.generator.device)[: self.size] if state and self.size else None

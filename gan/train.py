@@ -1,6 +1,6 @@
 """Training data of the translator, and the training itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from training.precision import Decisions
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Tensor]  # photos, slices or CT views, the photos' class numbers
 
 
 @dataclass(frozen=True)
@@ -80,40 +80,46 @@ class Feed:
         self, sources: Sources, parameters: GanTrain, seed: int, rank: int, ranks: int, device: torch.device
     ) -> None:
         self.sources, self.parameters, self.device = sources, parameters, device
+        self.labels = np.array(sources.photos.column("label"), dtype=np.int64)
         # Two orders, so that a photo does not meet the same slice in every pass.
         self.photo_order = IndexSampler(len(sources.photo_rows), parameters.batch, seed, rank, ranks)
         self.ct_order = IndexSampler(len(sources.ct_rows), parameters.batch, seed + 1, rank, ranks)
 
     def read(self, images_seen: int) -> Batch:
-        """This rank's photos (n×H×W×3) and slices (n×H×W×1), uint8, from disk."""
+        """This rank's photos (n×H×W×3) and slices (n×H×W×1), uint8, and the photos' class numbers, from disk."""
         s = self.sources
-        return (
-            torch.from_numpy(s.photos.shards.read(s.photo_rows[self.photo_order.rows(images_seen)])),
-            torch.from_numpy(s.ct.shards.read(s.ct_rows[self.ct_order.rows(images_seen)])),
-        )
+        return self._batch(s.photo_rows[self.photo_order.rows(images_seen)], s.ct_rows[self.ct_order.rows(images_seen)])
 
     def views(self, batch: Batch) -> Batch:
-        """Random views of photos (luminance) and slices, each n×1×side×side in -1…1 on the device."""
+        """Random views of photos and slices, each n×`channels`×side×side in -1…1 on the device.
+
+        One channel: luminance and HU; three: RGB and the three windows.
+        """
         p = self.parameters
-        photos = crops.luminance(batch[0].to(self.device, non_blocking=True))
+        photos = crops.photo_input(batch[0].to(self.device, non_blocking=True), p.channels)
         slices = crops.to_signed(batch[1].to(self.device, non_blocking=True))
         photo_views = crops.random_views(len(photos), p.photo_zoom, 0.0, p.photo_flip, self.device)
         if p.ct_view == "crops":
             ct_views, _ = crops.tissue_views(slices, p.ct_tissue, p.ct_zoom, p.ct_rotate, p.ct_flip)
         else:
             ct_views = crops.random_views(len(slices), (1.0, 1.0), p.ct_rotate, p.ct_flip, self.device)
-        return (
-            crops.cut(photos, photo_views, p.side, crops.oversampling(photos.shape[-1], p.side, p.photo_zoom[0])),
-            crops.cut(slices, ct_views, p.side, crops.oversampling(slices.shape[-1], p.side, 1.0)),
-        )
+        shown = crops.cut(photos, photo_views, p.side, crops.oversampling(photos.shape[-1], p.side, p.photo_zoom[0]))
+        cts = crops.cut(slices, ct_views, p.side, crops.oversampling(slices.shape[-1], p.side, 1.0))
+        if p.channels == 3:
+            cts = crops.windowed(cts, self.sources.ct.windows(), self.sources.hu)
+        return shown, cts, batch[2].to(self.device, non_blocking=True)
 
     def fixed(self, count: int, seed: int) -> Batch:
         """`count` views of rows spread evenly over both train parts, the same whenever and wherever it is called."""
         s = self.sources
         chosen = [r[np.linspace(0, len(r) - 1, count).astype(np.int64)] for r in (s.photo_rows, s.ct_rows)]
         torch.manual_seed(seed)  # the loop seeds each step itself
-        photos, slices = s.photos.shards.read(chosen[0]), s.ct.shards.read(chosen[1])
-        return self.views((torch.from_numpy(photos), torch.from_numpy(slices)))
+        return self.views(self._batch(*chosen))
+
+    def _batch(self, photo_rows: npt.NDArray[np.int64], ct_rows: npt.NDArray[np.int64]) -> Batch:
+        s = self.sources
+        photos, slices = s.photos.shards.read(photo_rows), s.ct.shards.read(ct_rows)
+        return torch.from_numpy(photos), torch.from_numpy(slices), torch.from_numpy(self.labels[photo_rows])
 
 
 class Look:
@@ -122,7 +128,7 @@ class Look:
     def __init__(
         self, fixed: Batch, sources: Sources, folder: Path, accelerator: "Accelerator", decisions: Decisions
     ) -> None:
-        self.photos, self.cts = fixed
+        self.photos, self.cts, _ = fixed
         self.sources, self.folder, self.accelerator, self.decisions = sources, folder, accelerator, decisions
 
     def __call__(self, generators: Generators, images_seen: int) -> dict[str, float]:
@@ -136,7 +142,8 @@ class Look:
                 self.photos, translated, cycled, self.cts, as_photos,
                 self.sources.ct.windows()[0], self.sources.hu,
             )  # fmt: skip
-        return figures(self.photos, translated, cycled, self.cts, self.sources.hu)
+        channel, hu = crops.hu_channel(self.cts.shape[1], self.sources.ct.windows(), self.sources.hu)
+        return figures(self.photos, translated, cycled, self.cts, hu, channel)
 
 
 def _with_tissue(slices: Images, rows: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.int64]:
@@ -156,19 +163,44 @@ def sample_name(images_seen: int) -> str:
 
 
 def make_translator(
-    sources: Sources, parameters: GanTrain, run: Run, accelerator: "Accelerator", decisions: Decisions
+    sources: Sources,
+    parameters: GanTrain,
+    run: Run,
+    accelerator: "Accelerator",
+    decisions: Decisions,
+    classifier: Callable[[Tensor], Tensor] | None = None,
 ) -> Translator:
     """The task that `train_translator` trains."""
     feed = Feed(sources, parameters, run.seed, accelerator.process_index, accelerator.num_processes, accelerator.device)
-    look = Look(feed.fixed(parameters.samples, run.seed), sources, run.work, accelerator, decisions)
-    return Translator(parameters, run.seed, accelerator, decisions, feed.read, feed.views, look)
+    fixed = feed.fixed(parameters.samples, run.seed)
+    assert fixed[0].shape[1] == fixed[1].shape[1] == parameters.channels, "both domains have the same channels"
+    look = Look(fixed, sources, run.work, accelerator, decisions)
+
+    def judge(translated: Tensor) -> Tensor:
+        """What the classifier, which reads three windows, says of translations."""
+        assert classifier is not None
+        one = translated.shape[1] == 1
+        return classifier(crops.windowed(translated, sources.ct.windows(), sources.hu) if one else translated)
+
+    return Translator(
+        parameters, run.seed, accelerator, decisions, feed.read, feed.views, look, judge if classifier else None
+    )
 
 
 def train_translator(
-    sources: Sources, parameters: GanTrain, run: Run, out: Path, accelerator: "Accelerator", decisions: Decisions
+    sources: Sources,
+    parameters: GanTrain,
+    run: Run,
+    out: Path,
+    accelerator: "Accelerator",
+    decisions: Decisions,
+    classifier: Callable[[Tensor], Tensor] | None = None,
 ) -> Curves:
-    """Train and, on the main process, write the artifact: averaged generators, curves, sample grids, card."""
-    task = make_translator(sources, parameters, run, accelerator, decisions)
+    """Train and, on the main process, write the artifact: averaged generators, curves, sample grids, card.
+
+    `classifier`: logits of photos' classes for n×3×H×W in -1…1 (the three windows), differentiable; for `consistency`.
+    """
+    task = make_translator(sources, parameters, run, accelerator, decisions, classifier)
     curves = train(task, run, accelerator, decisions)
     if accelerator.is_main_process:
         averaged = task.averaged.module
@@ -185,7 +217,12 @@ def train_translator(
 
 def _content(sources: Sources, parameters: GanTrain, curves: Curves) -> dict[str, Any]:
     return {
-        "generator": {"filters": parameters.ngf, "blocks": parameters.blocks},
+        "generator": {
+            "filters": parameters.ngf,
+            "blocks": parameters.blocks,
+            "channels": parameters.channels,
+            "upsampling": parameters.upsampling,
+        },
         "side": parameters.side,
         "hu_range": sources.ct.card["hu_range"],
         "windows": sources.ct.card["windows"],

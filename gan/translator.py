@@ -11,10 +11,11 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from gan.losses import adversarial, discrimination, distance, return_trip
+from gan.losses import adversarial, consistency, discrimination, distance, return_trip
 from gan.networks import Discriminator, Generator
 from gan.parameters import GanTrain
 from gan.pool import ImagePool
+from training.batches import step_seed
 from training.precision import Decisions
 from training.schedule import constant_then_linear
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Made(NamedTuple):
-    """What the generators make of photos and CT views; all n×1×side×side. The identities are None if not asked for."""
+    """What the generators make of photos and CT views; all n×C×side×side. The identities are None if not asked for."""
 
     ct: Tensor  # of the photos
     photo: Tensor  # of the CT views
@@ -38,8 +39,9 @@ class Generators(nn.Module):
 
     def __init__(self, parameters: GanTrain) -> None:
         super().__init__()
-        self.to_ct = Generator(parameters.ngf, parameters.blocks)
-        self.to_photo = Generator(parameters.ngf, parameters.blocks)
+        shape = (parameters.ngf, parameters.blocks, parameters.channels, parameters.upsampling)
+        self.to_ct = Generator(*shape)
+        self.to_photo = Generator(*shape)
         self.noise_sd, self.round_fakes = parameters.noise_sd, parameters.round_fakes
         self.identity = parameters.identity > 0
 
@@ -63,8 +65,9 @@ class Discriminators(nn.Module):
 
     def __init__(self, parameters: GanTrain) -> None:
         super().__init__()
-        self.ct = Discriminator(parameters.ndf, parameters.field)
-        self.photo = Discriminator(parameters.ndf, parameters.field)
+        shape = (parameters.ndf, parameters.field, parameters.channels)
+        self.ct = Discriminator(*shape)
+        self.photo = Discriminator(*shape)
 
     def forward(self, cts: Tensor, photos: Tensor) -> tuple[Tensor, Tensor]:
         return self.ct(cts), self.photo(photos)
@@ -73,8 +76,9 @@ class Discriminators(nn.Module):
 class Translator:
     """A `training.loop.Task`: networks, optimisers, pools; `read` and `views` bring the images, `look` validates.
 
-    `read(images_seen)` gives this rank's batch from disk, `views(batch)` its (photos, CT views) on the device,
-    n×1×side×side in -1…1; `look(generators, images_seen)` the validation figures of the averaged generators.
+    `read(images_seen)` gives this rank's batch from disk, `views(batch)` its (photos, CT views, the photos' class
+    numbers) on the device, images n×C×side×side in -1…1; `look(generators, images_seen)` the validation figures of the
+    averaged generators. `judge(translations)`: a photo classifier's logits, differentiable; needed for `consistency`.
     """
 
     def __init__(
@@ -84,20 +88,26 @@ class Translator:
         accelerator: "Accelerator",
         decisions: Decisions,
         read: Callable[[int], Any],
-        views: Callable[[Any], tuple[Tensor, Tensor]],
+        views: Callable[[Any], tuple[Tensor, Tensor, Tensor]],
         look: Callable[[Generators, int], dict[str, float]],
+        judge: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        assert judge is not None or not parameters.consistency, "consistency needs a classifier"
         self.parameters, self.decisions, self.device = parameters, decisions, accelerator.device
-        self.read, self.views, self.look = read, views, look
+        self.seed, self.rank = seed, accelerator.process_index
+        self.read, self.views, self.look, self.judge = read, views, look, judge
         torch.manual_seed(seed)  # every rank starts from the same weights
         # channels_last is for CUDA alone: the instance-normed generator loses by it on a CPU
         form = decisions.memory_format if decisions.torch_device == "cuda" else torch.contiguous_format
         self.generators = Generators(parameters).to(self.device, memory_format=form)  # type: ignore[call-overload]
         self.discriminators = Discriminators(parameters).to(self.device, memory_format=form)  # type: ignore[call-overload]
         self.averaged = ModelEmaV3(
-            self.generators, decay=0.5 ** (parameters.batch / parameters.ema_half_life), use_warmup=True
+            self.generators, decay=0.5 ** (parameters.batch / parameters.ema_half_life), use_warmup=True, foreach=True
         )
         self.averaged.requires_grad_(False)
+        if decisions.compiled:  # in place, after the copy: names of weights stay, and averages are only looked at
+            for network in (*self.generators.children(), *self.discriminators.children()):
+                network.compile(**decisions.compile_options())
         self.wrapped_generators = accelerator.prepare(self.generators)
         self.wrapped_discriminators = accelerator.prepare(self.discriminators)
         self.optimisers = {
@@ -106,26 +116,29 @@ class Translator:
             )
             for name, module in (("generators", self.generators), ("discriminators", self.discriminators))
         }
-        self.pools = {"ct": ImagePool(parameters.pool), "photo": ImagePool(parameters.pool)}
+        self.pools = {name: ImagePool(parameters.pool, self.device) for name in ("ct", "photo")}
 
     def step(self, batch: Any, images_seen: int) -> dict[str, Tensor]:
         p = self.parameters
         total = -(-p.images // p.batch) * p.batch
         rate = p.learning_rate * constant_then_linear(images_seen, total, p.constant_share)
-        photos, cts = self.views(batch)
+        photos, cts, labels = self.views(batch)
         generators, discriminators = self.optimisers["generators"], self.optimisers["discriminators"]
 
-        made, losses = self.generator_losses(photos, cts)
+        made, losses = self.generator_losses(photos, cts, labels)
         self._descend(generators, losses["generators"], rate)
 
-        seen = self.pools["ct"].exchange(made.ct.detach()), self.pools["photo"].exchange(made.photo.detach())
+        seen = [
+            pool.exchange(fakes.detach(), step_seed(self.seed, images_seen, self.rank, stream))
+            for stream, (pool, fakes) in enumerate(zip(self.pools.values(), (made.ct, made.photo), strict=True), 1)
+        ]
         losses |= self.discriminator_losses(photos, cts, *seen)
         self._descend(discriminators, losses["discriminator_ct"] + losses["discriminator_photo"], rate)
 
         self.averaged.update(self.generators, step=images_seen // p.batch + 1)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def generator_losses(self, photos: Tensor, cts: Tensor) -> tuple[Made, dict[str, Tensor]]:
+    def generator_losses(self, photos: Tensor, cts: Tensor, labels: Tensor) -> tuple[Made, dict[str, Tensor]]:
         """What the generators make, and their losses by name; `generators` is the weighted sum (eq. 3 + identity).
 
         The discriminators are called unwrapped and without gradients of their own.
@@ -136,6 +149,7 @@ class Translator:
             self.discriminators.requires_grad_(False)
             answer_ct, answer_photo = self.discriminators(made.ct, made.photo)
             self.discriminators.requires_grad_(True)
+            logits = self.judge(made.ct) if p.consistency and self.judge else None
         losses = {
             "adversarial_ct": adversarial(answer_ct),
             "adversarial_photo": adversarial(answer_photo),
@@ -147,6 +161,9 @@ class Translator:
         if made.same_ct is not None and made.same_photo is not None:
             losses |= {"identity_ct": distance(made.same_ct, cts), "identity_photo": distance(made.same_photo, photos)}
             parts = parts + p.identity * (losses["identity_ct"] + losses["identity_photo"])
+        if logits is not None:
+            losses["consistency"] = consistency(logits, labels)
+            parts = parts + p.consistency * losses["consistency"]
         return made, {"generators": parts, **losses}
 
     def discriminator_losses(
@@ -184,7 +201,7 @@ class Translator:
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(shared["optimisers"][name])
         for name, pool in self.pools.items():
-            pool.restore(own.get(name, {}), self.device)
+            pool.restore(own.get(name, {}))
 
     def _descend(self, optimiser: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
         optimiser.zero_grad(set_to_none=True)

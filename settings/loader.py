@@ -55,13 +55,20 @@ def read_section(model: type[P], data: Any, where: str) -> P:
 
 
 def read_table(model: type[P], data: Any, where: str) -> dict[str, P]:
-    """A table of named entries (`cnns`, `variants`); names must match `[a-z0-9-]+`, which DVC's `@name` needs."""
-    if not isinstance(data, dict) or not data:
+    """A table of at least one named entry (`cnns`, `variants`)."""
+    check_names(data, where)
+    if not data:
         raise BadParameter(f"{where}: must be a table with at least one entry")
+    return {name: read_section(model, entry, f"{where}.{name}") for name, entry in data.items()}
+
+
+def check_names(data: Any, where: str) -> None:
+    """BadParameter unless `data` is a table whose names match `[a-z0-9-]+`, which DVC's `@name` needs."""
+    if not isinstance(data, dict):
+        raise BadParameter(f"{where}: must be a table of named entries")
     for name in data:
         if not (isinstance(name, str) and name and all(c in "abcdefghijklmnopqrstuvwxyz0123456789-" for c in name)):
             raise BadParameter(f"{where}.{name}: a name may have only a–z, 0–9 and '-'; rename it")
-    return {name: read_section(model, entry, f"{where}.{name}") for name, entry in data.items()}
 
 
 def read_value(kind: Any, data: Any, where: str) -> Any:

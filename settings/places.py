@@ -40,6 +40,7 @@ class Local(Parameters):
     launch: Launch = Launch()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool | None = None  # the translator through torch.compile; None: where it pays
     workers: int | None = Field(default=None, ge=1)  # None: one per core
     save_every_seconds: float = Field(default=120, ge=0)  # how much training a `kill -9` may cost
 
@@ -69,6 +70,7 @@ def load_local(root: Path = ROOT) -> Local:
         **{f"RAW_{raw.upper()}": ("raw", raw) for raw in RawRoots.model_fields},
         "DEVICE": ("device",),
         "PRECISION": ("precision",),
+        "COMPILE": ("compile",),
         "WORKERS": ("workers",),
         "SAVE_EVERY_SECONDS": ("save_every_seconds",),
         "PROCESSES": ("launch", "processes"),

@@ -1,7 +1,8 @@
 """The graph of `stages/nodes.py` in DVC's form: `render` gives the content of `dvc.yaml`.
 
 Names with `@` exist only through `foreach`, and a list cannot be interpolated there: an item's own inputs go into
-slots in0 … inK, and a shorter list repeats an input it has (a filler would make every item stale when K grows).
+slots in0 … inK, and a shorter list repeats an input it has (a filler would make every item stale when K grows). So do
+an item's own parameters, into param0 … paramK.
 """
 
 import ast
@@ -39,11 +40,9 @@ def declarations(params: dict[str, Any]) -> dict[str, Declaration]:
     for node in nodes(params):
         code = [*closure(node.module), *node.files]
         for name, (key, own) in zip(full_names(node), (node.items or {"": []}).items(), strict=True):
-            fill = [text.replace("${key}", key) for text in (*node.params, "\0", *node.outs)]
-            cut = fill.index("\0")
-            found[name] = Declaration(
-                name, node.module, [*node.deps, *own], code, fill[:cut], fill[cut + 1 :], node.ranks
-            )
+            params_, outs = ([text.replace("${key}", key) for text in texts] for texts in (node.params, node.outs))
+            params_ += node.item_params.get(key, [])
+            found[name] = Declaration(name, node.module, [*node.deps, *own], code, params_, outs, node.ranks)
     return found
 
 
@@ -52,21 +51,22 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
     graph = nodes(params)
     stages: dict[str, Any] = {}
     for node in graph:
-        slots = max((len(own) for own in (node.items or {}).values()), default=0)
+        items = {
+            key: {**_slots("in", node.items or {}, key), **_slots("param", node.item_params, key)}
+            for key in node.items or {}
+        }
+        slots = sorted({slot for item in items.values() for slot in item})
         name = node.name if node.items is None else f"{node.name}@${{key}}"
         code = [*closure(node.module), *node.files]
         body = {
             "cmd": f"python pipeline.py stage {name}",
-            "deps": [*code, *node.deps, *(f"${{item.in{i}}}" for i in range(slots))],
-            "params": node.params,
+            "deps": [*code, *node.deps, *(f"${{item.{slot}}}" for slot in slots if slot.startswith("in"))],
+            "params": [*node.params, *(f"${{item.{slot}}}" for slot in slots if slot.startswith("param"))],
             "outs": [*node.outs, f"artifacts/provenance/{name}.json"],
         }
         if node.items is None:
             stages[node.name] = body
         else:
-            items = {
-                key: {f"in{i}": own[min(i, len(own) - 1)] for i in range(slots)} for key, own in node.items.items()
-            }
             stages[node.name] = {"foreach": items, "do": body}
     names = {name for node in graph for name in full_names(node)}
     curves = sorted(
@@ -82,6 +82,12 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
         "metrics": ["artifacts/audit/metrics.json", *metrics] if "gan-audit" in names else metrics,
         "plots": [{path: {"x": "images"}} for path in curves],
     }
+
+
+def _slots(name: str, table: dict[str, list[str]], key: str) -> dict[str, str]:
+    """name0 … nameK of one item, K + 1 = the longest list; a shorter one repeats its last."""
+    longest = max(map(len, table.values()), default=0)
+    return {f"{name}{i}": table[key][min(i, len(table[key]) - 1)] for i in range(longest)}
 
 
 def to_yaml(content: dict[str, Any]) -> str:

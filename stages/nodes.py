@@ -8,13 +8,13 @@ from typing import Any
 
 from audit.kinds import MADE_HERE
 from audit.parameters import GanAudit
-from backbones.parameters import Cnn, CnnFinetune, Corpus, CorpusPretrain, ExtractFeatures, Weights
+from backbones.parameters import STARTS, Cnn, CnnFinetune, CorpusPretrain, ExtractFeatures, Weights, pretrained
 from corpus.windows import hu_range, parse_windows
 from ct.parameters import PrepareCt, SplitCt
 from ct.phantom_parameters import PhantomCt
 from evaluation.parameters import Evaluate, Floors, Report
 from gan.parameters import GanGenerate, GanTrain
-from photos.parameters import PreparePhotos
+from photos.parameters import PreparePhotos, read_corpora
 from settings.errors import BadParameter
 from settings.loader import Parameters, known_section, nearest, read_section, read_table, read_value
 from vit.parameters import Variant, Vit, VitTrain
@@ -25,7 +25,7 @@ SECTIONS: dict[str, type[Parameters]] = {
     "corpus_pretrain": CorpusPretrain, "cnn_finetune": CnnFinetune, "extract_features": ExtractFeatures,
     "vit": Vit, "vit_train": VitTrain, "evaluate": Evaluate, "floors": Floors, "report": Report,
 }  # fmt: skip
-TABLES = {"cnns": Cnn, "variants": Variant, "corpora": Corpus}
+TABLES = ("cnns", "variants", "corpora")
 SPLIT = {
     name: f"artifacts/split/{name}.parquet"
     for name in ("train-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
@@ -34,13 +34,17 @@ SPLIT = {
 
 @dataclass(frozen=True)
 class Node:
-    """One stage, or one foreach group of stages (`items`: key → the inputs of that item alone)."""
+    """One stage, or one foreach group of stages (`items`: key → the inputs of that item alone).
+
+    `item_params`: key → the parameters that this item alone reads.
+    """
 
     name: str
     deps: list[str]
     params: list[str]
     outs: list[str]
     items: dict[str, list[str]] | None = None
+    item_params: dict[str, list[str]] = field(default_factory=dict)
     ranks: bool = False  # runs under the launch that `local.yaml` names
     files: list[str] = field(default_factory=list)  # files the code reads besides modules: templates
 
@@ -62,6 +66,7 @@ def validate(params: dict[str, Any]) -> None:
     hu_range(parse_windows(params["windows"]))
     for name, model in SECTIONS.items():
         read_section(model, params[name], name)
+    _check_consistency(params)
     cnns, variants = _tables(params)
     sides = read_section(PrepareCt, params["prepare_ct"], "prepare_ct").sides
     wanted = [(f"cnns.{name}", cnn.side) for name, cnn in cnns.items()]
@@ -69,16 +74,31 @@ def validate(params: dict[str, Any]) -> None:
     for where, side in wanted:
         if side not in sides:
             raise BadParameter(f"{where}.side: {side} is not among prepare_ct.sides {list(sides)}; add it there")
+    starts = [*STARTS, *read_corpora(params["corpora"])]
+    for name, start in ((name, cnn.start) for name, cnn in cnns.items()):
+        if isinstance(start, str) and start not in starts:
+            raise BadParameter(f"cnns.{name}.start: '{start}' is no start and no corpus{nearest(start, starts)}")
     for name, variant in variants.items():
         for cnn in variant.cnns:
             if cnn not in cnns:
                 raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
-    if list(params["corpora"]) != ["photos"]:
-        raise BadParameter("corpora: must name photos, and nothing else; no stage makes another corpus of photos")
+
+
+def _check_consistency(params: dict[str, Any]) -> None:
+    """BadParameter where the translator would be held to a classifier that is, or comes from, the audit's own."""
+    if not params["gan_train"]["consistency"]:
+        return
+    own, audit = params["imagenet"], params["gan_audit"]["classifier"]
+    if not own:
+        raise BadParameter("gan_train.consistency: needs a CNN to probe; name a weights file in imagenet, or take 0")
+    if not audit or audit["sha256"] == own["sha256"]:
+        raise BadParameter(
+            "gan_train.consistency: the audit's classifier must be another network than that of imagenet, on which the "
+            "translator's is fitted; name another file in gan_audit.classifier, or take 0"
+        )
 
 
 def _tables(params: dict[str, Any]) -> tuple[dict[str, Cnn], dict[str, Variant]]:
-    read_table(Corpus, params["corpora"], "corpora")
     return read_table(Cnn, params["cnns"], "cnns"), read_table(Variant, params["variants"], "variants")
 
 
@@ -118,12 +138,13 @@ def _data(params: dict[str, Any]) -> list[Node]:
 def _translator(params: dict[str, Any]) -> list[Node]:
     """Photos into the look of CT, and whether that is any good."""
     classifier = [] if params["gan_audit"]["classifier"] else ["artifacts/pretrained/photos"]
-    controls = [f"artifacts/controls/{name}" for name in params["corpora"] if name not in ("photos", *MADE_HERE)]
+    beside = [path for name, path in controls(params).items() if params["corpora"][name]["kind"] not in MADE_HERE]
+    probed = ["imagenet", "corpus_pretrain.architecture"] if params["gan_train"]["consistency"] else []
     return [
         Node(
             "gan-train",
             ["artifacts/photos", _hu(params), SPLIT["train-ids"]],
-            ["gan_train", "prepare_ct.hu_side", "seed"],
+            ["gan_train", "prepare_ct.hu_side", "seed", *probed],
             ["artifacts/gan"],
             ranks=True,
         ),
@@ -134,17 +155,11 @@ def _translator(params: dict[str, Any]) -> list[Node]:
             ["artifacts/translated"],
             ranks=True,
         ),
-        Node(
-            "corpus-pretrain",
-            ["artifacts/photos"],
-            ["corpus_pretrain", "imagenet", "seed", "corpora.${key}"],
-            ["artifacts/pretrained/${key}"],
-            items={name: [] for name in params["corpora"]},
-            ranks=True,
-        ),
+        *_controls(params),
+        *_corpora(params),
         Node(
             "gan-audit",
-            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier, *controls],
+            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier, *beside],
             ["gan_audit", "prepare_ct.hu_side", "seed"],
             ["artifacts/audit"],
             ranks=True,
@@ -160,12 +175,66 @@ def _translator(params: dict[str, Any]) -> list[Node]:
     ]
 
 
+def controls(params: dict[str, Any]) -> dict[str, str]:
+    """The corpora that stand beside the translated one: name → artifact."""
+    found = read_corpora(params["corpora"])
+    return {name: f"artifacts/controls/{name}" for name, corpus in found.items() if corpus.kind != "original"}
+
+
+def _controls(params: dict[str, Any]) -> list[Node]:
+    """What the translated corpus is compared with: made of the photos without a translator, or of its result."""
+    views = [f"gan_train.ct_{name}" for name in ("view", "zoom", "tissue", "rotate", "flip")]
+    restyled = (
+        ["artifacts/photos", _hu(params), SPLIT["train-ids"]],
+        ["seed", "gan_generate.side", "prepare_ct.hu_side", *views],
+    )
+    by_kind: dict[str, tuple[list[str], list[str]]] = {
+        "grey": (["artifacts/photos"], ["windows", "gan_generate.side"]),
+        "histogram": restyled,
+        "fourier": restyled,
+        "permuted": (["artifacts/translated"], ["seed"]),
+        "untrained": (["artifacts/photos", "artifacts/gan"], ["seed", "gan_generate"]),
+    }
+    made = {name: by_kind[params["corpora"][name]["kind"]] for name in controls(params)}
+    node = Node(
+        "control-corpus",
+        [],
+        ["corpora.${key}"],
+        ["artifacts/controls/${key}"],
+        items={name: deps for name, (deps, _) in made.items()},
+        item_params={name: keys for name, (_, keys) in made.items()},
+        ranks=True,
+    )
+    return [node] if made else []
+
+
+def _corpora(params: dict[str, Any]) -> list[Node]:
+    """The corpora that something is trained on: what stands for ImageNet weights, and what a CNN starts from."""
+    starts = [cnn.start for cnn in _tables(params)[0].values()]
+    items: dict[str, list[str]] = {}
+    if not params["imagenet"] or not params["gan_audit"]["classifier"]:
+        items["photos"] = ["artifacts/photos"]
+    made = controls(params)
+    items |= {
+        name: [made.get(name, "artifacts/photos"), *_imagenet(params)] for name in params["corpora"] if name in starts
+    }
+    node = Node(
+        "corpus-pretrain",
+        [],
+        ["corpus_pretrain", "imagenet", "seed"],
+        ["artifacts/pretrained/${key}"],
+        items=items,
+        ranks=True,
+    )
+    return [node] if items else []
+
+
 def _cnns(params: dict[str, Any]) -> list[Node]:
     """CNNs fitted on CT, and the feature maps of those that a variant uses."""
     cnns, variants = _tables(params)
     images = _images(params)
-    made = {"imagenet": _imagenet(params), "gan-pretrain": ["artifacts/pretrained/translated"]}
-    starts = {name: made.get(str(cnn.start), []) for name, cnn in cnns.items()}
+    found = {name: pretrained(cnn.start, params["imagenet"] is not None) for name, cnn in cnns.items()}
+    starts = {name: [path] if path else [] for name, path in found.items()}
     tuned = [name for name, cnn in cnns.items() if cnn.trained_on == "ct"]
     used = {name for variant in variants.values() for name in variant.cnns}
     graph = []
@@ -233,8 +302,8 @@ def _heads(params: dict[str, Any]) -> list[Node]:
 
 
 def _report(graph: list[Node]) -> Node:
-    """Reads what all the others made, but raw data, feature maps and labels, and every provenance."""
-    hidden = ("artifacts/split/label", "artifacts/split/folds", "artifacts/features/")
+    """Reads what all the others made, but raw data, feature maps, control corpora and labels, and every provenance."""
+    hidden = ("artifacts/split/label", "artifacts/split/folds", "artifacts/features/", "artifacts/controls/")
     made = [out for node in graph for out in all_outs(node)]
     made = [out for out in made if not out.startswith(hidden) and out != "artifacts/phantom"]
     return Node(
@@ -261,7 +330,8 @@ def _fitting() -> list[str]:
 
 def _imagenet(params: dict[str, Any]) -> list[str]:
     """What ImageNet pretraining gave: a weights file (a parameter) or, without one, the CNN trained on the photos."""
-    return [] if params["imagenet"] else ["artifacts/pretrained/photos"]
+    path = pretrained("imagenet", params["imagenet"] is not None)
+    return [path] if path else []
 
 
 def full_names(node: Node) -> list[str]:

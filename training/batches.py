@@ -37,6 +37,12 @@ class IndexSampler:
         return np.random.default_rng([self.seed, number]).permutation(self.count)
 
 
+def step_seed(seed: int, images_seen: int, rank: int, stream: int = 0) -> int:
+    """The seed (63 bits) of one step on one rank; `stream` other than 0 for a generator of its own beside torch's."""
+    entropy = [seed, images_seen, rank] + ([stream] if stream else [])
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+
+
 def seed_step(seed: int, images_seen: int, rank: int) -> None:
-    """Seed torch's generators for one step: augmentation, dropout and pools then need no saved state."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, images_seen, rank]).generate_state(1, np.uint64)[0] >> 1))
+    """Seed torch's generators for one step: augmentation, dropout and noise then need no saved state."""
+    torch.manual_seed(step_seed(seed, images_seen, rank))

@@ -7,12 +7,13 @@
 import json
 import platform
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from training.precision import Decisions
+from training.precision import Decisions, has_compiler
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -76,10 +77,12 @@ def settle(work: Path, decisions: Decisions, accelerator: "Accelerator") -> Deci
         saved = json.loads((state / "decisions.json").read_text())
         if saved["decisions"]["torch_device"] == decisions.torch_device:
             settled = Decisions(**saved["decisions"])
+            settled = replace(settled, compiled=settled.compiled and has_compiler())
         if saved != _made_by(settled, accelerator.num_processes):
             accelerator.print("resuming on another machine or number of ranks: not bit-exact")
     torch.set_num_threads(settled.threads)
     words = [settled.torch_device, settled.precision, (settled.channels_last and "channels_last") or "contiguous"]
+    words += ["compiled"] if settled.compiled else []
     accelerator.print(f"computing: {', '.join(words)}, {settled.threads} threads, {accelerator.num_processes} ranks")
     return settled
 

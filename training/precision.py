@@ -1,4 +1,4 @@
-"""Precision, memory format and threads of a run: decided here, once, and stored with the training state.
+"""Precision, memory format, threads and compilation of a run: decided here, once, and stored with the training state.
 
 On a CPU with bf16 matrix units (AMX) autocast with channels_last is worth 2–4× for Xception; on one without, bf16
 is emulated and slower. No timing probe: a probe would decide differently from run to run, and a resumed run must
@@ -6,11 +6,14 @@ compute what the interrupted one did.
 """
 
 import os
-from dataclasses import asdict, dataclass
+import shutil
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+
+COMPILE_FROM = 4_000  # images: 100 s at 40 images/s, saved from the sixth part of every step
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Decisions:
     precision: str  # "fp32" or "bf16"
     channels_last: bool  # for CNNs; the instance-normed translator loses by it on a CPU
     threads: int  # intra-op threads of this rank; another number changes the order of sums
+    compiled: bool = False  # networks go through torch.compile, where a task offers it (the translator's)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -36,6 +40,10 @@ class Decisions:
         """Memory format of CNNs and of their input."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
+    def compile_options(self) -> dict[str, Any]:
+        """For `nn.Module.compile`; batches keep their size. On a GPU with CUDA graphs (never run so far)."""
+        return {"dynamic": False, "mode": "reduce-overhead" if self.torch_device == "cuda" else "default"}
+
     def as_dict(self) -> dict[str, Any]:
         """For the state and for printing."""
         return asdict(self)
@@ -45,6 +53,28 @@ def cpu_has_bf16_units() -> bool:
     """Whether this CPU multiplies bf16 matrices in hardware (AMX tiles), from its flags."""
     info = Path("/proc/cpuinfo")
     return info.exists() and " amx_bf16" in info.read_text()
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds a C++ compiler: the one that CXX names, or one of the usual names on PATH."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)
+
+
+def decide_compilation(decisions: Decisions, wish: bool | None, images: int) -> tuple[Decisions, str]:
+    """The same decisions with compilation or without, for a training of `images` in all, and why.
+
+    `wish` is `local.yaml`'s; None: where it pays, which is on a GPU or a CPU with bf16 units, and in a training long
+    enough to earn the first, compiling step back (9 to 100 s). Without a compiler it is off, whatever the wish.
+    """
+    if not has_compiler():
+        return decisions, "eager: no C++ compiler here"
+    if wish is not None:
+        return replace(decisions, compiled=wish), f"{'compiled' if wish else 'eager'}: local.yaml says so"
+    if decisions.torch_device == "cpu" and decisions.precision != "bf16":
+        return decisions, "eager: compiling gains nothing in fp32 on a CPU"
+    if images < COMPILE_FROM:
+        return decisions, f"eager: {images:,} images are too few to earn compiling back ({COMPILE_FROM:,})"
+    return replace(decisions, compiled=True), f"compiled: {images:,} images earn it back"
 
 
 def decide(device: str, precision: str, local_ranks: int = 1) -> Decisions:

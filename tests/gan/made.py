@@ -1,5 +1,6 @@
 """Corpora and a translator small enough for tests."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from corpus.images import finish_images
 from corpus.shards import write_shard
-from gan.parameters import GanTrain
+from gan.parameters import GanGenerate, GanTrain
 from gan.train import Sources, make_translator, open_sources
 from gan.translator import Translator
 from settings.places import Local
@@ -24,12 +25,14 @@ HU_RANGE = [-150.0, 230.0]
 WINDOWS = [[40, 80], [80, 200], [40, 380]]
 PARAMETERS: dict[str, Any] = {
     "side": 32, "images": 24, "batch": 2, "evaluate_every": 8, "samples": 3,
+    "channels": 1, "upsampling": "nearest",
     "ngf": 2, "blocks": 1, "ndf": 2, "field": 11, "field_share": 0.5,
-    "adversarial": 1, "cycle": 10, "identity": 5, "noise_sd": 3, "round_fakes": True, "pool": 4,
+    "adversarial": 1, "cycle": 10, "identity": 5, "consistency": 0, "noise_sd": 3, "round_fakes": True, "pool": 4,
     "learning_rate": 1e-3, "beta1": 0.5, "constant_share": 0.5, "ema_half_life": 8,
     "ct_view": "crops", "ct_zoom": [1, 3], "ct_tissue": 0.6, "ct_rotate": 180, "ct_flip": True,
     "photo_zoom": [1, 1.25], "photo_flip": True,
 }  # fmt: skip
+GENERATE = GanGenerate(batch=2, side=None)
 
 
 def parameters(**change: Any) -> GanTrain:
@@ -80,15 +83,17 @@ def make_run(work: Path, chosen: GanTrain) -> Run:
     return Run("gan-train", work, chosen.images, chosen.batch, 3, chosen.evaluate_every, save_every_seconds=0)
 
 
-def make_task(root: Path, work: Path, **change: Any) -> Translator:
+def make_task(
+    root: Path, work: Path, classifier: Callable[[Tensor], Tensor] | None = None, **change: Any
+) -> Translator:
     chosen = parameters(**change)
-    return make_translator(make_sources(root, chosen), chosen, make_run(work, chosen), *machine())
+    return make_translator(make_sources(root, chosen), chosen, make_run(work, chosen), *machine(), classifier)
 
 
 def machine() -> Any:
     return start(Local(device="cpu", precision="fp32"))
 
 
-def images(count: int, side: int, seed: int = 0) -> Tensor:
-    """n×1×side×side in -1…1."""
-    return torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+def images(count: int, side: int, seed: int = 0, channels: int = 1) -> Tensor:
+    """n×channels×side×side in -1…1."""
+    return torch.rand(count, channels, side, side, generator=torch.Generator().manual_seed(seed)) * 2 - 1

@@ -6,7 +6,7 @@ from torch import nn
 
 from corpus.card import write_card
 from gan.networks import FORWARD, Discriminator, Generator, load_generator, receptive_field, save_generator
-from gan.parameters import FIELDS
+from gan.parameters import FIELDS, Upsampling
 from tests.gan.made import images
 
 
@@ -27,11 +27,24 @@ def test_generator_has_the_papers_size() -> None:
     assert count == ends + down + 9 * 2 * (9 * (4 * k) ** 2 + 4 * k) + up
 
 
-def test_no_layer_draws_a_checkerboard() -> None:
-    generator = Generator(4, 1)
-    assert not [m for m in generator.modules() if isinstance(m, nn.ConvTranspose2d)]
-    ups = [m for m in generator.modules() if isinstance(m, nn.Upsample)]
-    assert len(ups) == 2 and all(m.mode == "nearest" and m.scale_factor == 2 for m in ups)
+@pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
+def test_transposed_upsampling_draws_a_checkerboard_and_nearest_does_not(upsampling: Upsampling) -> None:
+    """On a grey image whatever the weights: the spread between a 4×4 tile's pixels, far from the border."""
+    torch.manual_seed(0)
+    generator = Generator(8, 1, upsampling=upsampling)
+    for module in generator.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.05, 0.1)
+    ups = torch.nn.Sequential(*[m for m in generator.layers if not isinstance(m, nn.InstanceNorm2d)][-7:])
+    tile = ups(torch.ones(1, 32, 16, 16))[0, 0, 32:36, 32:36]
+    spread = float(tile.detach().std() / tile.detach().abs().mean())
+    assert spread < 1e-5 if upsampling == "nearest" else spread > 1e-2
+
+
+def test_three_channels_in_and_out() -> None:
+    out = Generator(4, 1, channels=3)(images(2, 32, channels=3))
+    assert out.shape == (2, 3, 32, 32) and out[:, 0].ne(out[:, 1]).any()
+    assert Discriminator(4, 16, channels=3)(images(3, 32, channels=3)).shape == (3, 1, 14, 14)
 
 
 @pytest.mark.parametrize("field", sorted(FIELDS))
@@ -59,7 +72,7 @@ def test_discriminator_answers_are_a_map() -> None:
 def test_a_generator_is_rebuilt_from_its_artifact_alone(tmp_path: Path) -> None:
     generator = Generator(3, 2)
     save_generator(generator, tmp_path / FORWARD)
-    write_card(tmp_path, "translator", generator={"filters": 3, "blocks": 2})
+    write_card(tmp_path, "translator", generator={"filters": 3, "blocks": 2})  # older cards say no more
     again, card = load_generator(tmp_path)
     assert card["kind"] == "translator" and not again.training
     assert torch.equal(generator(images(1, 32)), again(images(1, 32)))

@@ -26,3 +26,12 @@ def test_grid_has_five_rows_and_shows_ct_in_its_window(tmp_path: Path) -> None:
     sheet = np.asarray(Image.open(tmp_path / "grid.png").convert("L"))
     assert sheet.shape == (5 * 99 + 3, 4 * 99 + 3)
     assert abs(int(sheet[3 + 99 + 48, 50]) - 128) <= 2 and sheet[3 + 3 * 99 + 48, 50] == 0
+
+
+def test_grid_of_three_channels_has_colours_and_the_first_window(tmp_path: Path) -> None:
+    red = torch.full((2, 3, 96, 96), -1.0)
+    red[:, 0] = 1
+    write_grid(tmp_path / "grid.png", red, red, red, -red, red, Window(40, 80), (-150, 230))
+    sheet = np.asarray(Image.open(tmp_path / "grid.png"))
+    rows = [sheet[3 + 99 * row + 48, 50].tolist() for row in range(5)]
+    assert rows == [[255, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 0], [255, 0, 0]]

@@ -17,7 +17,10 @@ def test_the_environment_wins_over_local_yaml(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "local.yaml").write_text("device: cpu\nraw: {ct: /a}\nlaunch: {processes: 2}\n")
     monkeypatch.setenv("SCOPEFORMER_RAW_CT", str(tmp_path))
     monkeypatch.setenv("SCOPEFORMER_WORKERS", "3")
+    assert load_local(tmp_path).compile is None
+    monkeypatch.setenv("SCOPEFORMER_COMPILE", "false")
     local = load_local(tmp_path)
+    assert local.compile is False
     assert raw_root(local, "ct") == tmp_path
     assert (local.device, local.launch.processes, workers(local)) == ("cpu", 2, 3)
 

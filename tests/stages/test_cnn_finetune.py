@@ -34,7 +34,7 @@ def test_fits_the_cnn_half_and_states_the_gap(tmp_path: Path, monkeypatch: pytes
 
 def test_a_start_of_another_architecture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkout(tmp_path)
-    given = {"corpus_pretrain": PRETRAIN, "corpora": {"photos": {}}}
+    given = {"corpus_pretrain": PRETRAIN}
     start = "artifacts/pretrained/photos"
     execute(tmp_path, monkeypatch, "corpus-pretrain@photos", given, ["artifacts/photos"], start)
     other = {**CNN, "architecture": "test_efficientnet", "start": "imagenet"}
