@@ -6,6 +6,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from audit.kinds import MADE_HERE
 from audit.parameters import GanAudit
 from backbones.parameters import STARTS, Cnn, CnnFinetune, CorpusPretrain, ExtractFeatures, Weights, pretrained
 from corpus.windows import hu_range, parse_windows
@@ -137,6 +138,7 @@ def _data(params: dict[str, Any]) -> list[Node]:
 def _translator(params: dict[str, Any]) -> list[Node]:
     """Photos into the look of CT, and whether that is any good."""
     classifier = [] if params["gan_audit"]["classifier"] else ["artifacts/pretrained/photos"]
+    beside = [path for name, path in controls(params).items() if params["corpora"][name]["kind"] not in MADE_HERE]
     return [
         Node(
             "gan-train",
@@ -163,10 +165,11 @@ def _translator(params: dict[str, Any]) -> list[Node]:
         *_corpora(params),
         Node(
             "gan-audit",
-            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier],
+            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier, *beside],
             ["gan_audit", "prepare_ct.hu_side", "seed"],
             ["artifacts/audit"],
             ranks=True,
+            files=["audit/audit.html.j2"],
         ),
         Node(
             "gan-pretrain",
