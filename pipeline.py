@@ -127,6 +127,38 @@ def table() -> None:
 
 
 @main.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--corpus",
+    default="artifacts/translated",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The corpus to export; artifacts/controls/grey and artifacts/photos are others.",
+)
+@click.option("--one-channel", is_flag=True, help="Grey PNGs of the HU channel (range: export.json), not the windows.")
+@click.option("--onnx", metavar="FILE", type=click.Path(path_type=Path), help="Write the generator as ONNX, checked.")
+def export(folder: Path | None, corpus: Path, one_channel: bool, onnx: Path | None) -> None:
+    """Write the translated photos as an ImageFolder, DIR/<part>/<wnid>/<name>.png, for other tools.
+
+    PNGs are lossless: the three windows as RGB. What is there already is kept, so a killed export goes on; a folder
+    that holds anything else is refused. With --onnx alone no image is written.
+    """
+    from settings.errors import BadParameter
+
+    if not (folder or onnx):
+        raise BadParameter("export: name the folder to write images to, or --onnx FILE for the generator")
+    if folder:
+        from commands.export import export as write_images
+
+        write_images(corpus, folder, one_channel)
+    if onnx:
+        from commands.export_onnx import export_onnx
+        from settings.places import ROOT
+
+        export_onnx(ROOT / "artifacts/gan", onnx)
+
+
+@main.command()
 @click.option("--remove", is_flag=True, help="Delete what is listed.")
 def clean(remove: bool) -> None:
     """Show what training state of old parameters, code or inputs holds."""

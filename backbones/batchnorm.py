@@ -56,7 +56,7 @@ def match_statistics(
             yield to_input(pixels, cnn.side).contiguous(memory_format=decisions.memory_format)
 
     with decisions.autocast():
-        update_bn(batches(), model)  # type: ignore[arg-type]
+        update_bn(batches(), model)
     mean_buffers(accelerator, [model])
     if accelerator.is_main_process:
         save_weights(model, out)

@@ -73,7 +73,7 @@ class Fitting(ABC):
         """The loss of a batch, through `prepared`."""
 
     def pieces(self, batch: Any) -> list[Any]:
-        """The batch in `accumulate` equal parts; a task whose parameters know that option says how."""
+        """The batch in `optimise.accumulate` equal parts; a task with that option overrides this."""
         return [batch]
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """The optimiser of a CNN or a head, from timm's factory and parameter groups."""
 
-from timm.optim import create_optimizer_v2
+from timm.optim._optim_factory import create_optimizer_v2
 from timm.optim._param_groups import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 from torch.optim import Optimizer

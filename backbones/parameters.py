@@ -67,7 +67,9 @@ class Optimise(Parameters):
     """How a step moves the weights."""
 
     optimiser: Literal["adamw", "sgd"]  # sgd: Nesterov momentum 0.9; wants a learning rate some 30 times as high
-    layer_decay: float = Field(gt=0, le=1)  # factor on the learning rate from a layer to the one before; 1: none
+    # Factor on the learning rate from a layer to the one before; 1: none. With few patients less than 1 keeps the early
+    # layers, which are general, nearer to the start.
+    layer_decay: float = Field(gt=0, le=1)
     accumulate: int = Field(ge=1)  # parts of a batch that run one after another, where memory is short; must divide it
     clip_norm: float | None = Field(gt=0)  # the gradient's norm is cut to this; null: never
 

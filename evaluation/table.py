@@ -80,10 +80,10 @@ def start_names(photos: str, imagenet: bool) -> dict[str, str]:
 
 def pretrained_on(cnns: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     """`drawn photos → CT, translated drawn photos`: the corpora of a variant's CNNs, in order."""
-    words = []
+    words, then = [], {"ct": " → CT", "batchnorm": " → CT's statistics", "nothing": ""}
     for cnn in cnns:
-        start = names.get(str(cnn["start"]), "a weights file")
-        words.append(f"{start} → CT" if cnn["trained_on"] == "ct" else start)
+        start = "a weights file" if isinstance(cnn["start"], Mapping) else names.get(cnn["start"], cnn["start"])
+        words.append(f"{start}{then[cnn['trained_on']]}")
     return ", ".join(f"{count} × {word}" if count > 1 else word for word, count in Counter(words).items())
 
 

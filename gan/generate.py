@@ -74,7 +74,7 @@ def translations(generator: Generator, side: int, decisions: Decisions, batches:
         there = translate(generator, photos, side, decisions)
         here = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
         here.copy_(there, non_blocking=True)
-        copied = torch.cuda.Event()
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copied.record()
         if waiting:
             yield _when_copied(*waiting)

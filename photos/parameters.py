@@ -51,7 +51,7 @@ class Original(Parameters):
 
 
 class Grey(Parameters):
-    """The photos' luminance, linear over the translator's HU range, then the windows: the chain without a translator."""
+    """The photos' luminance, linear over the HU range, then the windows: the chain without a translator."""
 
     kind: Literal["grey"]
 
@@ -65,7 +65,7 @@ class Histogram(Parameters):
 
 
 class Fourier(Parameters):
-    """Grey photos with the low-frequency amplitude of a train patient's CT crop: FDA (Yang, Soatto, arXiv 2004.05498)."""
+    """Grey photos, each with the low-frequency amplitude of a CT crop: FDA (Yang, Soatto: arXiv 2004.05498)."""
 
     kind: Literal["fourier"]
     crops: int = Field(ge=1)  # CT crops to choose from, at most: one a slice, of slices spread evenly

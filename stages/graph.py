@@ -1,8 +1,8 @@
 """The graph of `stages/nodes.py` in DVC's form: `render` gives the content of `dvc.yaml`.
 
 Names with `@` exist only through `foreach`, and a list cannot be interpolated there: an item's own inputs go into
-slots in0 … inK, and a shorter list repeats an input it has (a filler would make every item stale when K grows). Likewise
-for its own parameters.
+slots in0 … inK, and a shorter list repeats an input it has (a filler would make every item stale when K grows). So do
+an item's own parameters, into param0 … paramK.
 """
 
 import ast
@@ -19,6 +19,7 @@ from stages.nodes import all_outs, full_names, nodes
 ROOMS = (
     "stages", "vit", "audit", "gan", "backbones", "ct", "photos", "training", "evaluation", "corpus", "settings",
 )  # fmt: skip
+PICTURES = {"corpus-pretrain": "confusion", "gan-pretrain": "confusion", "cnn-finetune": "scores"}
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,14 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
         if out not in untrained
         for file in ("training", "validation")
     )
-    pictures = [
-        f"{out}/{file}.png"
-        for node in graph
-        if (
-            file := {"corpus-pretrain": "confusion", "gan-pretrain": "confusion", "cnn-finetune": "scores"}.get(
-                node.name
-            )
-        )
-        for out in all_outs(node)
-    ]
+    pictures = sorted(
+        f"{out}/{PICTURES[node.name]}.png" for node in graph if node.name in PICTURES for out in all_outs(node)
+    )
     metrics = [f"artifacts/evaluation/{key}/metrics.json" for key in params["variants"]]
     return {
         "stages": stages,
         "metrics": ["artifacts/audit/metrics.json", *metrics] if "gan-audit" in names else metrics,
-        "plots": [*({path: {"x": "images"}} for path in curves), *sorted(pictures)],
+        "plots": [*({path: {"x": "images"}} for path in curves), *pictures],
     }
 
 

@@ -72,15 +72,12 @@ def validate(params: dict[str, Any]) -> None:
     for where, side in wanted:
         if side not in sides:
             raise BadParameter(f"{where}.side: {side} is not among prepare_ct.sides {list(sides)}; add it there")
+    starts = [*STARTS, *read_corpora(params["corpora"])]
+    for name, start in ((name, cnn.start) for name, cnn in cnns.items()):
+        if isinstance(start, str) and start not in starts:
+            raise BadParameter(f"cnns.{name}.start: '{start}' is no start and no corpus{nearest(start, starts)}")
     for name, variant in variants.items():
         _check_variant(name, variant, cnns, params["extract_features"]["cache"])
-    starts = [*STARTS, *read_corpora(params["corpora"])]
-    for name, cnn in cnns.items():
-        if isinstance(cnn.start, str) and cnn.start not in starts:
-            raise BadParameter(
-                f"cnns.{name}.start: '{cnn.start}' is neither a start nor a corpus of the table corpora"
-                f"{nearest(cnn.start, starts)}"
-            )
 
 
 def _check_variant(name: str, variant: Variant, cnns: dict[str, Cnn], cache: bool) -> None:

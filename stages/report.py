@@ -17,10 +17,11 @@ def run(job: Job) -> None:
     def perhaps(path: str) -> Path | None:
         return job.input(path) if path in job.inputs else None
 
-    for name in list(variants):
-        if reason := skipped(job.input(f"artifacts/evaluation/{name}")):
+    reasons = {name: skipped(job.input(f"artifacts/evaluation/{name}")) for name in variants}
+    for name, reason in reasons.items():
+        if reason:
             print(f"{job.name}: without {name}: {reason}")
-            del variants[name]
+    variants = {name: entry for name, entry in variants.items() if not reasons[name]}
     tuned = {name: path for name, path in those("artifacts/cnns/").items() if not skipped(path)}
     sources = Sources(
         variants=variants,

@@ -25,7 +25,14 @@ OPTIMISE = {"optimiser": "adamw", "layer_decay": 1.0, "accumulate": 1, "clip_nor
 CNN_COMMON = {**COMMON, "optimise": OPTIMISE, "patience": None}
 PRETRAIN = {**CNN_COMMON, "architecture": SMALL, "side": 32, "label_smoothing": 0.1, "crop_scale": [0.5, 1.0]}
 FINETUNE = {**CNN_COMMON, "positive_share": None, "rotate": 10, "shift": 0.05}
-CNN = {"architecture": SMALL, "stage": "layer3", "side": 32, "start": "random", "trained_on": "ct", "seed": 1}
+CNN: dict[str, Any] = {
+    "architecture": SMALL,
+    "stage": "layer3",
+    "side": 32,
+    "start": "random",
+    "trained_on": "ct",
+    "seed": 1,
+}
 IMAGES = "artifacts/ct/images-32"
 SPLIT = [f"artifacts/split/{name}.parquet" for name in ("parts", "labels-train", "labels-val")]
 

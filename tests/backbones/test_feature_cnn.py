@@ -5,7 +5,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from backbones.feature_cnn import FeatureCnn, build, load_cnn, save_weights
+from backbones.feature_cnn import FeatureCnn, build, check_stage, load_cnn, save_weights
 from backbones.start import load_start
 from corpus.card import write_card
 from settings.errors import BadArtifact, BadInput, BadParameter
@@ -57,6 +57,43 @@ def test_a_cut_anywhere_in_any_cnn() -> None:
     assert cnn(torch.zeros(1, 3, 64, 64)).shape[1:] == cnn.shape(64)
     with pytest.raises(BadParameter, match="is no map"):
         FeatureCnn(build(SMALL, 0, 1e-5), "global_pool").shape(64)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "stage", "shape"),
+    [
+        ("resnet18", "layer3", (256, 4, 4)),
+        ("efficientnet_lite0", "blocks.4", (112, 4, 4)),
+        ("convnext_atto", "stages.2", (160, 4, 4)),
+    ],
+)
+def test_families_are_cut_where_the_parameter_says(architecture: str, stage: str, shape: tuple[int, ...]) -> None:
+    """Shape of the map of a 64² slice, and its values against a hook on timm's whole forward pass."""
+    torch.manual_seed(0)
+    model = timm.create_model(architecture, pretrained=False).eval()
+    x, seen = torch.randn(1, 3, 64, 64), []
+    hook = model.get_submodule(stage).register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        model(x)
+    hook.remove()
+    cnn = FeatureCnn(model, stage)
+    assert cnn.shape(64) == shape and torch.equal(cnn(x), seen[0])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "stage", "side", "message"),
+    [
+        (SMALL, "global_pool", 32, "is no map"),
+        (SMALL, "layer5", 32, "no module 'layer5'; it has conv1"),
+        ("test_vit", "blocks.1", 160, "cannot be cut at 'blocks.1'"),
+        ("test_resnetx", "layer3", 32, "timm has no 'test_resnetx'"),
+    ],
+)
+def test_a_stage_without_a_map_is_said_before_anything_is_trained(
+    architecture: str, stage: str, side: int, message: str
+) -> None:
+    with pytest.raises(BadParameter, match=message):
+        check_stage(architecture, stage, side)
 
 
 def test_start_weights_are_widened_and_the_classifier_is_free(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def test_rows_are_named_for_what_their_cnns_saw() -> None:
     assert pretrained_on(three, real) == "2 × ImageNet → CT, translated photos"
     assert pretrained_on([], real) == ""
     assert pretrained_on([{"start": {"file": "x"}, "trained_on": "nothing"}], real) == "a weights file"
+    arms = [{"start": "grey", "trained_on": "ct"}, {"start": "imagenet", "trained_on": "batchnorm"}]
+    assert pretrained_on(arms, real) == "grey → CT, ImageNet → CT's statistics"
 
 
 def test_the_papers_rows() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from corpus.images import finish_images
 from corpus.shards import write_shard
-from gan.parameters import GanTrain
+from gan.parameters import GanGenerate, GanTrain
 from gan.train import Sources, make_translator, open_sources
 from gan.translator import Translator
 from settings.places import Local
@@ -30,6 +30,7 @@ PARAMETERS: dict[str, Any] = {
     "ct_view": "crops", "ct_zoom": [1, 3], "ct_tissue": 0.6, "ct_rotate": 180, "ct_flip": True,
     "photo_zoom": [1, 1.25], "photo_flip": True,
 }  # fmt: skip
+GENERATE = GanGenerate(batch=2, side=None)
 
 
 def parameters(**change: Any) -> GanTrain:

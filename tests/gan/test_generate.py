@@ -1,18 +1,20 @@
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 from corpus.card import write_card
 from corpus.images import Images
 from corpus.shards import write_shard
-from corpus import derive as room
 from gan.generate import generate
 from gan.networks import FORWARD, Generator, load_generator, save_generator
 from gan.parameters import GanGenerate
 from settings.errors import BadArtifact
+from settings.places import ROOT
 from tests.gan.made import HU_RANGE, PHOTO_SIDE, WINDOWS, machine, make_corpora
 
 
@@ -55,25 +57,35 @@ def test_side_is_a_parameter(artifacts: Path) -> None:
     assert Images(translate_all(artifacts, side=32)).side == 32
 
 
-def test_whole_shards_of_a_killed_run_are_kept(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = translate_all(artifacts, "whole", "w1")
-    done: list[int] = []
-    original = write_shard
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from corpus import derive as room
+from gan.generate import generate
+from tests.gan.made import GENERATE, machine
+folder, work, out = map(Path, sys.argv[1:])
+original = room.write_shard
+def dies(folder, number, rows):
+    if number == 5:
+        (folder / "images-00005.part").write_bytes(rows.tobytes()[:100])
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(folder, number, rows)
+room.write_shard = dies
+generate(folder / "gan", folder / "photos", GENERATE, work, out, *machine())
+"""
 
-    def dies(folder: Path, number: int, rows: npt.NDArray[np.uint8]) -> Path:
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(number)
-        return original(folder, number, rows)
 
-    monkeypatch.setattr(room, "write_shard", dies)
-    with pytest.raises(KeyboardInterrupt):
-        translate_all(artifacts, "again", "w2")
-    times = {path.name: path.stat().st_mtime_ns for path in (artifacts / "w2").glob("*.npy")}
-    assert len(times) == 3
-    monkeypatch.setattr(room, "write_shard", original)
-    again = translate_all(artifacts, "again", "w2")
-    assert all((artifacts / "w2" / name).stat().st_mtime_ns == time for name, time in times.items())
+def test_kill_9_costs_a_shard_and_changes_no_byte(artifacts: Path) -> None:
+    whole, work = translate_all(artifacts, "whole", "w1", batch=2), artifacts / "w2"
+    for folder in (work, artifacts / "lost"):
+        folder.mkdir()
+    words = [sys.executable, "-c", KILLED, str(artifacts), str(work), str(artifacts / "lost")]
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    times = {path: path.stat().st_mtime_ns for path in work.glob("*.npy")}
+    assert len(times) == 5 and not list((artifacts / "lost").iterdir())
+    again = translate_all(artifacts, "again", "w2", batch=2)
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
     assert {p.name: p.read_bytes() for p in whole.iterdir()} == {p.name: p.read_bytes() for p in again.iterdir()}
 
 

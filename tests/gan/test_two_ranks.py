@@ -1,9 +1,11 @@
+import hashlib
 from pathlib import Path
 
 import torch
 
 from corpus.images import Images
-from tests.gan.made import make_corpora
+from gan.generate import generate
+from tests.gan.made import GENERATE, machine, make_corpora
 from tests.training.ranks import run_two_ranks
 
 RANKS = """
@@ -11,9 +13,8 @@ import sys
 from pathlib import Path
 import torch
 from gan.generate import generate
-from gan.parameters import GanGenerate
 from gan.train import make_translator, train_translator
-from tests.gan.made import make_run, make_sources, machine, parameters
+from tests.gan.made import GENERATE, make_run, make_sources, machine, parameters
 from gan import train as room
 root = Path(sys.argv[1])
 accelerator, decisions = machine()
@@ -34,7 +35,7 @@ if accelerator.is_main_process:
         folder.mkdir()
 accelerator.wait_for_everyone()
 train_translator(make_sources(root, chosen), chosen, make_run(work, chosen), out, accelerator, decisions)
-generate(out, root / "artifacts/photos", GanGenerate(batch=2, side=None), work, translated, accelerator, decisions)
+generate(out, root / "artifacts/photos", GENERATE, work, translated, accelerator, decisions)
 torch.save({"state": tasks[0].state(), "rows": rows}, root / f"end-{accelerator.process_index}.pt")
 accelerator.end_training()
 """
@@ -62,4 +63,14 @@ def test_two_ranks_agree_see_every_image_once_and_one_writes(tmp_path: Path) -> 
     pools = [torch.load(state / f"rank-{rank}.pt", weights_only=True)["ct"]["images"] for rank in range(2)]
     assert not torch.equal(*pools), "each rank keeps its own pool"
     assert len(list((tmp_path / "out").glob("samples-*.png"))) == 3
-    assert len(Images(tmp_path / "translated", "hu")) == 14
+    # One process writes the same corpus, byte for byte.
+    for name in ("alone", "shards"):
+        (tmp_path / name).mkdir()
+    generate(
+        tmp_path / "out", tmp_path / "artifacts/photos", GENERATE, tmp_path / "shards", tmp_path / "alone", *machine()
+    )
+    hashes = [
+        {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / name).iterdir()}
+        for name in ("translated", "alone")
+    ]
+    assert hashes[0] == hashes[1] and len(Images(tmp_path / "alone", "hu")) == 14

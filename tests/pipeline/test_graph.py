@@ -12,7 +12,7 @@ from stages.graph import ROOMS, closure, declarations, render, to_yaml
 from stages.nodes import nodes, validate
 
 STAGES = {
-    "prepare-ct", "split-ct", "prepare-photos", "gan-train", "gan-generate", "gan-audit", "corpus-pretrain",
+    "prepare-ct", "split-ct", "prepare-photos", "gan-train", "gan-generate", "control-corpus", "gan-audit",
     "gan-pretrain", "cnn-finetune", "extract-features", "vit-train", "evaluate", "floors", "report",
 }  # fmt: skip
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -68,6 +68,63 @@ def test_the_translator_depends_on_no_label_and_no_test_patient() -> None:
     for name in ("gan-train", "gan-generate"):
         deps = declarations(demo())[name].deps
         assert not any("labels" in dep or "parts" in dep or dep.endswith(".csv") for dep in deps)
+
+
+CONTROLS = {"grey", "restyled", "permuted", "untrained"}
+
+
+def above(params: dict[str, Any], name: str) -> set[str]:
+    """Every input that a stage hangs on, at any depth."""
+    found = declarations(params)
+    maker = {out: stage for stage, made in found.items() for out in made.outs}
+    deps = set(found[name].deps)
+    return deps.union(*(above(params, maker[dep]) for dep in deps if dep in maker))
+
+
+def test_control_corpora_hang_on_no_label_and_on_what_they_are_made_of_alone() -> None:
+    for profile in PROFILES:
+        params = load_yaml(profile)
+        assert {name for name in declarations(params) if name.startswith("control-corpus@")} == {
+            f"control-corpus@{name}" for name in CONTROLS
+        }
+        for name in CONTROLS:
+            inputs = above(params, f"control-corpus@{name}")
+            assert "artifacts/photos" in inputs and not any("labels-" in path or "parts" in path for path in inputs)
+    inputs = {name: above(demo(), f"control-corpus@{name}") for name in CONTROLS}
+    slices = f"artifacts/ct/hu-{demo()['prepare_ct']['hu_side']}"
+    assert {name for name in CONTROLS if "artifacts/gan" in inputs[name]} == {"permuted", "untrained"}
+    assert {name for name in CONTROLS if "artifacts/translated" in inputs[name]} == {"permuted"}
+    assert slices not in inputs["grey"] and slices in inputs["restyled"]
+
+
+def test_a_corpus_is_trained_on_where_a_cnn_starts_from_it() -> None:
+    def pretrained(params: dict[str, Any]) -> dict[str, list[str]]:
+        found = declarations(params)
+        return {n.partition("@")[2]: s.deps for n, s in found.items() if n.startswith("corpus-pretrain@")}
+
+    params = demo()
+    assert pretrained(params) == {"photos": ["artifacts/photos"]}  # it stands for ImageNet
+    params["corpora"]["original"] = {"kind": "original"}
+    for name in ("grey", "original"):
+        params["cnns"][name] = {**params["cnns"]["gan"], "start": name}
+        params["variants"][f"{name}-1"] = {**params["variants"]["gan-1"], "cnns": [name], "paper": None}
+    validate(params)
+    assert {name: set(deps) for name, deps in pretrained(params).items()} == {
+        "photos": {"artifacts/photos"},
+        "original": {"artifacts/photos", "artifacts/pretrained/photos"},
+        "grey": {"artifacts/controls/grey", "artifacts/pretrained/photos"},
+    }
+    assert "artifacts/pretrained/grey" in declarations(params)["extract-features@grey"].deps
+    assert "control-corpus@original" not in declarations(params)
+    params["imagenet"] = {"file": "x.safetensors", "sha256": "0" * 64, "batchnorm_eps": 0.001}
+    assert pretrained(params).keys() == {"photos", "original", "grey"}  # the audit's classifier
+    params["gan_audit"]["classifier"] = load_yaml(ROOT / "profiles/real-small.yaml")["gan_audit"]["classifier"]
+    assert pretrained(params) == {"original": ["artifacts/photos"], "grey": ["artifacts/controls/grey"]}
+    params["corpora"] = {}
+    params["cnns"] = demo()["cnns"]
+    params["variants"] = demo()["variants"]
+    validate(params)
+    assert not pretrained(params) and "control-corpus" not in render(params)["stages"]
 
 
 def test_a_split_given_as_a_file_is_an_input() -> None:
@@ -147,7 +204,12 @@ def test_an_imagenet_file_replaces_the_photos_cnn_as_start() -> None:
         ("gan_trane", {}, "did you mean 'gan_train'"),
         ("seed", "x", "seed"),
         ("variants", {"a": {**demo()["variants"]["2-cnn"], "cnns": ["imagenet-q"]}}, "did you mean 'imagenet-"),
-        ("corpora", {"grey": {}}, "must name photos"),
+        ("cnns", {"a": {**demo()["cnns"]["gan"], "start": "gray"}}, r"cnns\.a\.start: .* did you mean 'grey'"),
+        ("corpora", {"a": {"kind": "gray"}}, r"corpora\.a\.kind: .* did you mean 'grey'"),
+        ("corpora", {"a": {}}, r"corpora\.a\.kind: there is no kind 'None'; known: original"),
+        ("corpora", {"a": {"kind": "permuted", "sede": 0}}, "did you mean 'seed'"),
+        ("corpora", {"photos": {"kind": "grey"}}, "another meaning"),
+        ("corpora", {"a.b": {"kind": "grey"}}, "a–z, 0–9"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said(key: str, value: Any, message: str) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from backbones.feature_cnn import build
 from backbones.start import Start, start_cnn
 from corpus.card import read_card
-from settings.errors import BadInput, BadParameter
-from tests.backbones.stages import PRETRAIN, SMALL, checkout, execute
+from settings.errors import BadInput
+from tests.backbones.stages import PRETRAIN, SMALL, checkout, execute, watch
 
 PHOTOS, TRANSLATED = "artifacts/pretrained/photos", "artifacts/pretrained/translated"
 STILL = {**PRETRAIN, "learning_rate": 1e-30}  # trains without moving a weight
@@ -29,7 +30,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def photos(root: Path, monkeypatch: pytest.MonkeyPatch, **change: Any) -> Path:
-    given = {"corpus_pretrain": PRETRAIN, "corpora": {"photos": {}}, **change}
+    given = {"corpus_pretrain": PRETRAIN, **change}
     return execute(root, monkeypatch, "corpus-pretrain@photos", given, ["artifacts/photos"], PHOTOS)
 
 
@@ -42,6 +43,22 @@ def test_gan_pretrain_trains_the_photos_cnn_further(tmp_path: Path, monkeypatch:
     inputs = ["artifacts/translated", PHOTOS]
     again = execute(tmp_path, monkeypatch, "gan-pretrain", {"corpus_pretrain": STILL}, inputs, TRANSLATED)
     assert same(kernels(first), kernels(again))
+
+
+def test_other_corpora_start_from_the_photos_cnn_at_the_same_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout(tmp_path)
+    first = photos(tmp_path, monkeypatch)
+    shutil.copytree(tmp_path / "artifacts/translated", tmp_path / "artifacts/controls/grey")
+    for name, corpus in (("original", "artifacts/photos"), ("grey", "artifacts/controls/grey")):
+        with monkeypatch.context() as patch:
+            read, out = watch(patch), f"artifacts/pretrained/{name}"
+            given = {"corpus_pretrain": STILL}
+            made = execute(tmp_path, patch, f"corpus-pretrain@{name}", given, [corpus, PHOTOS], out)
+        assert read.keys() == {corpus.rpartition("/")[2]}
+        assert same(kernels(first), kernels(made)), "it starts from the stand-in's weights"
+        assert read_card(made, "classifier")["images"] == read_card(first, "classifier")["images"]
 
 
 def test_a_weights_file_is_the_start_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,9 +83,3 @@ def test_the_seed_decides_the_random_start() -> None:
         start_cnn(SMALL, 2, Start(), seed, keep_classifier=True)[0].state_dict() for seed in (0, 0, 1)
     )
     assert same(first, again) and not same(first, other)
-
-
-def test_a_corpus_that_is_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"corpus_pretrain": PRETRAIN, "corpora": {"grey": {}}}
-    with pytest.raises(BadParameter, match=r"corpora\.grey"):
-        execute(tmp_path, monkeypatch, "corpus-pretrain@grey", given, [], "artifacts/pretrained/grey")

@@ -28,7 +28,7 @@ def test_maps_are_those_of_the_cnn_that_the_table_names(
         execute(tmp_path, monkeypatch, "cnn-finetune@a", given, [IMAGES, *SPLIT], source)
     else:
         source = "artifacts/pretrained/photos"
-        given = {"corpus_pretrain": PRETRAIN, "corpora": {"photos": {}}}
+        given = {"corpus_pretrain": PRETRAIN}
         execute(tmp_path, monkeypatch, "corpus-pretrain@photos", given, ["artifacts/photos"], source)
     cnn = {**CNN, "trained_on": trained_on, "start": "imagenet"}
     shards = Shards(features(tmp_path, monkeypatch, cnn, source), "maps")

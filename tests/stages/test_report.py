@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from corpus.card import read_card
+from corpus.card import read_card, write_card
+from evaluation.report import Sources
 from stages import floors
 from stages.report import run
 from stages.run import Job
@@ -147,3 +148,26 @@ def test_artifacts_that_a_graph_may_lack(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     folder = made_report(tmp_path, monkeypatch, lacking).out("artifacts/report")
     assert "The translator" not in (folder / "report.html").read_text()
+
+
+def test_what_was_skipped_is_said_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Sources] = []
+
+    def noted(out: Path, sources: Sources, title: str, dpi: int) -> list[Any]:
+        given.append(sources)
+        return []
+
+    monkeypatch.setattr("stages.report.write_report", noted)
+    folders = [path for path in INPUTS if "." not in path]
+    for path in folders:
+        (tmp_path / path).mkdir(parents=True)
+        write_card(tmp_path / path, "skipped" if path.endswith("/2-cnn") else "other", reason="too few patients")
+    cnns = {**CNNS, "imagenet-b": {**CNNS["imagenet-b"], "trained_on": "batchnorm"}}
+    job = make_job(tmp_path, monkeypatch, "report", {**PARAMETERS, "cnns": cnns}, INPUTS, ["artifacts/report"])
+    run(job)
+    assert "report: without 2-cnn: too few patients" in capsys.readouterr().out
+    (sources,) = given
+    assert list(sources.variants) == list(sources.evaluations) == [name for name in VARIANTS if name != "2-cnn"]
+    assert list(sources.tuned) == ["imagenet-a"], "a CNN of CT's statistics has no loss to show"

@@ -6,7 +6,8 @@ from types import ModuleType
 
 import pytest
 
-from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, TrainingFailed
+from corpus.card import read_card, write_card
+from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, Skipped, TrainingFailed
 from settings.loader import Parameters
 from stages import run
 from stages.run import Job
@@ -18,7 +19,7 @@ DECLARED = (
     ["fake", "table.a"],
     ["artifacts/out", "artifacts/ids.parquet"],
 )
-LOADED_HERE = {"settings/errors.py", "settings/loader.py", "settings/places.py", "stages/run.py"}
+LOADED_HERE = {"corpus/card.py", "settings/errors.py", "settings/loader.py", "settings/places.py", "stages/run.py"}
 
 
 class Fake(Parameters):
@@ -192,3 +193,48 @@ def test_another_weights_file_is_refused(checkout: Path, monkeypatch: pytest.Mon
         writes(job)
 
     execute(body, monkeypatch)
+
+
+def item(name: str, body: Callable[[Job], None], monkeypatch: pytest.MonkeyPatch, deps: list[str], out: str) -> None:
+    """Run an item of a group with these inputs and one out."""
+    module = ModuleType("stages.fake")
+    module.run = body  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stages.fake", module)
+    prepared = run.prepare(name, "stages/fake.py", deps, sorted(LOADED_HERE & {"stages/run.py"}), ["fake"], [out])
+    monkeypatch.setattr(run, "_loaded", set)
+    run.work(prepared)
+    run.finish(prepared, ["fake"])
+
+
+def test_what_is_skipped_skips_the_items_below_it_and_no_other(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def too_few(job: Job) -> None:
+        raise Skipped("cnns.a.fraction: 3 patients")
+
+    def fails(job: Job) -> None:
+        raise AssertionError("is not run")
+
+    def fine(job: Job) -> None:
+        write_card(job.out("artifacts/other"), "cnn")
+
+    item("first@a", too_few, monkeypatch, ["artifacts/in"], "artifacts/a")
+    item("second@a", fails, monkeypatch, ["artifacts/in", "artifacts/a"], "artifacts/below")
+    item("first@b", fine, monkeypatch, ["artifacts/in"], "artifacts/other")
+    said = capsys.readouterr().out
+    for stage, out in (("first@a", "a"), ("second@a", "below")):
+        assert f"{stage}: skipped: cnns.a.fraction: 3 patients" in said
+        assert read_card(checkout / "artifacts" / out)["kind"] == "skipped"
+        assert run.skipped(checkout / "artifacts" / out) == "cnns.a.fraction: 3 patients"
+        assert (checkout / f"artifacts/provenance/{stage}.json").exists()
+    assert run.skipped(checkout / "artifacts/other") == "" == run.skipped(checkout / "artifacts/in")
+
+
+def test_a_stage_that_is_no_item_runs_above_what_was_skipped(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report tells of what was skipped."""
+    (checkout / "artifacts/a").mkdir()
+    write_card(checkout / "artifacts/a", "skipped", reason="too few")
+    item(
+        "report", lambda job: write_card(job.out("artifacts/r"), "report"), monkeypatch, ["artifacts/a"], "artifacts/r"
+    )
+    assert read_card(checkout / "artifacts/r")["kind"] == "report"

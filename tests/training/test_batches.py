@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from settings.errors import BadParameter
-from training.batches import IndexSampler, seed_step
+from training.batches import BalancedSampler, IndexSampler, seed_step
 
 
 def test_every_pass_shows_every_row_once() -> None:
@@ -31,6 +31,36 @@ def test_rows_do_not_depend_on_what_was_asked_before() -> None:
 
 def test_a_batch_larger_than_the_corpus_spans_passes() -> None:
     assert sorted(IndexSampler(3, 6, seed=0).rows(0)) == [0, 0, 1, 1, 2, 2]
+
+
+MARKED = np.arange(20) < 4  # one in five
+
+
+def test_a_balanced_pass_has_the_asked_share_and_uses_all_rows_in_turn() -> None:
+    sampler = BalancedSampler(MARKED, 0.4, batch=4, seed=3)
+    rows = np.concatenate([sampler.rows(seen) for seen in range(0, 80, 4)])
+    passes = rows.reshape(4, 20)
+    assert [int(MARKED[row].sum()) for row in passes] == [8, 8, 8, 8]
+    counts = np.bincount(rows, minlength=20)
+    assert counts[MARKED].tolist() == [8, 8, 8, 8], "8 of 20 images, four rows, four passes"
+    assert set(counts[~MARKED]) == {3}, "48 images of 16 rows"
+    assert not np.array_equal(passes[0], passes[1])
+    places = np.flatnonzero(MARKED[passes[0]])
+    assert places.tolist() != list(range(8)), "mixed, not one kind after the other"
+
+
+def test_balanced_batches_are_shared_by_ranks_and_need_no_memory() -> None:
+    whole = BalancedSampler(MARKED, 0.5, 4, seed=1)
+    parts = [BalancedSampler(MARKED, 0.5, 4, seed=1, rank=r, ranks=2) for r in range(2)]
+    for seen in (0, 16, 40):
+        both = np.stack([part.rows(seen) for part in parts], axis=1).reshape(-1)
+        np.testing.assert_array_equal(both, whole.rows(seen))
+    np.testing.assert_array_equal(whole.rows(36), BalancedSampler(MARKED, 0.5, 4, seed=1).rows(36))
+
+
+def test_one_kind_alone_cannot_be_balanced() -> None:
+    with pytest.raises(BadParameter, match="nothing to balance"):
+        BalancedSampler(np.ones(5, bool), 0.5, 1, seed=0)
 
 
 def test_impossible_settings() -> None:

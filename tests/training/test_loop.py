@@ -1,5 +1,6 @@
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,33 @@ def test_sigterm_saves_and_says_so(tmp_path: Path, machine) -> None:  # type: ig
     resumed, whole = Tiny(), Tiny()
     train(resumed, run(tmp_path), *machine)
     train(whole, run(tmp_path / "whole"), *machine)
+    assert same(resumed, whole)
+
+
+def scripted(task: Tiny, losses: list[float]) -> Tiny:
+    """Validations, at 16, 32, …, give these losses in turn."""
+    task.evaluate = lambda images_seen: {"val_loss": losses[images_seen // 16 - 1]}  # type: ignore[method-assign]
+    return task
+
+
+def test_it_ends_after_as_many_validations_without_a_lower_loss(tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    impatient = replace(run(tmp_path, total=96, every=1000), patience=2)
+    losses = [0.5, 0.6, 0.4, 0.4, 0.7, 0.1]
+    curves = train(scripted(Tiny(), losses), impatient, *machine)
+    assert [row["images"] for row in curves.validation] == [16, 32, 48, 64, 80], "an equal loss is none that is lower"
+    again = scripted(Tiny(), losses)
+    assert train(again, impatient, *machine) == curves and not again.seen, "it stays ended"
+
+
+def test_a_run_killed_before_its_early_end_ends_there_too(tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    losses = [0.5, 0.6, 0.7, 0.1, 0.1, 0.1]
+    whole, broken, resumed = (scripted(Tiny(), losses) for _ in range(3))
+    curves = train(whole, replace(run(tmp_path / "a", 96, every=1000), patience=2), *machine)
+    broken.die_after = 10  # between the second validation and the third
+    impatient = replace(run(tmp_path / "b", 96), patience=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, impatient, *machine)
+    assert train(resumed, impatient, *machine) == curves and curves.validation[-1]["images"] == 48
     assert same(resumed, whole)
 
 
