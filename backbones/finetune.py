@@ -8,6 +8,7 @@ import numpy as np
 
 from backbones.classifier import Classifier, Examples, spread
 from backbones.feature_cnn import check_stage, save_weights
+from backbones.fitted import write_fitted
 from backbones.freeze import freeze
 from backbones.parameters import Cnn, CnnFinetune
 from backbones.start import Start, start_cnn
@@ -40,7 +41,8 @@ def finetune(
 ) -> Curves:
     """Train `cnns.<name>`, write the artifact. Of `train_part` the slices of the half "cnn" alone are read.
 
-    The card has the loss on train and on val: the gap that a head trained on the same slices would be misled by.
+    The card has the loss on train and on val: the gap that a head trained on the same slices would be misled by;
+    fitted.parquet names the slices, so that a head can refuse them.
     """
     check_stage(cnn.architecture, cnn.stage, cnn.side)
     fit = half(images, train_part, "cnn", cnn.fraction, f"cnns.{name}.fraction")
@@ -58,6 +60,7 @@ def finetune(
 
         save_weights(task.model, out)
         curves.write(out)
+        write_fitted(out, images.index.column("id").take(fit.rows))
         scores(out / "scores.png", val.targets, on_val, labels)
         write_card(
             out,

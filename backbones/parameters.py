@@ -124,3 +124,4 @@ class ExtractFeatures(Parameters):
     """extract-features@<cnn>."""
 
     batch: int = Field(gt=0)  # slices in a forward pass of one rank
+    cache: bool  # write the maps; false: heads run the frozen CNNs themselves, on random views of the slices

@@ -41,6 +41,9 @@ class Row:
     input: str = ""  # what the encoder reads, height×width×channels
     encoder: str = ""
     parameters: int | None = None  # of the head
+    flops: int | None = None  # of the head, for one slice; two a multiply-add
+    cnn_parameters: int | None = None  # of its CNNs up to their maps, each distinct one counted once
+    cnn_flops: int | None = None
     weighted_log_loss: float | None = None
     equal_log_loss: float | None = None
     mean_accuracy: float | None = None
@@ -104,8 +107,8 @@ def variant_row(
         name,
         pretrained_on=pretrained,
         input=head_input(card),
-        encoder=str(entry["encoder"]),
-        parameters=card["parameters"],
+        encoder=f"{entry['encoder']}, slices in context" if entry.get("context") else str(entry["encoder"]),
+        **{key: card[key] for key in ("parameters", "flops", "cnn_parameters", "cnn_flops")},
         **_figures(test),
         paper=paper,
         paper_accuracy=row.accuracy if row else None,

@@ -34,7 +34,15 @@ def run(job: Job) -> None:
     accelerator, decisions = accelerate(job)
     head = job.input(f"artifacts/vit/{job.key}")
     rows = rows_of([id_ for part in slices.values() for id_ in part.ids], sources)
-    logits = predict(head, sources, rows, accelerator, decisions, parameters.batch)
+    logits = predict(
+        head,
+        sources,
+        rows,
+        accelerator,
+        decisions,
+        parameters.batch,
+        lambda side: job.input(f"artifacts/ct/images-{side}"),
+    )
     if accelerator.is_main_process:
         folder = job.out(f"artifacts/evaluation/{job.key}")
         test = write_evaluation(folder, score_table(slices, logits, LABELS), LABELS, parameters)["test"]

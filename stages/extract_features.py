@@ -1,10 +1,10 @@
-"""extract-features@<cnn>: the frozen CNN's maps of every slice, in fp16, for the heads to read.
+"""extract-features@<cnn>: the frozen CNN, and its maps of every slice in fp16, for the heads to read.
 
-The CNN is the fine-tuned one, or its start where it is trained on nothing more.
+The CNN is the fine-tuned one, or its start where it is trained on nothing more. Without `cache` heads run it.
 """
 
 from backbones.feature_cnn import load_cnn
-from backbones.features import extract
+from backbones.features import Frozen, extract
 from backbones.parameters import Cnn, ExtractFeatures, Weights
 from backbones.start import Start, find_start, start_cnn
 from corpus.images import Images
@@ -17,25 +17,23 @@ def run(job: Job) -> None:
     parameters = job.section(ExtractFeatures, "extract_features")
     cnn = job.section(Cnn, f"cnns.{job.key}")
     if cnn.trained_on == "ct":
-        model, _ = load_cnn(job.input(f"artifacts/cnns/{job.key}"), "cnn")
+        folder = job.input(f"artifacts/cnns/{job.key}")
+        model, card = load_cnn(folder, "cnn")
+        outputs, eps = card["outputs"], card["batchnorm_eps"]
+        frozen = Frozen(job.key, model, cnn.architecture, outputs, eps, cnn.stage, tuple(card["classes"]), folder)
     else:
         imagenet = read_value(Weights | None, job.parameters["imagenet"], "imagenet")
         seed = read_value(int, job.parameters["seed"], "seed") + cnn.seed
         start = find_start(cnn.start, imagenet, job.weights, job.input)
         if cnn.trained_on == "batchnorm":
             start = Start(job.input(f"artifacts/cnns/{job.key}"))
-        model, _ = start_cnn(cnn.architecture, 1, start, seed, keep_classifier=False)
+        model, eps = start_cnn(cnn.architecture, 1, start, seed, keep_classifier=False)
+        frozen = Frozen(job.key, model, cnn.architecture, 1, eps, cnn.stage)
     images = Images(job.input(f"artifacts/ct/images-{cnn.side}"), "windows")
     accelerator, decisions = accelerate(job)
+    out = job.out(f"artifacts/features/{job.key}")
     channels, height, width = extract(
-        model,
-        cnn.stage,
-        job.key,
-        images,
-        parameters.batch,
-        job.work,
-        job.out(f"artifacts/features/{job.key}"),
-        accelerator,
-        decisions,
+        frozen, images, parameters.batch, parameters.cache, job.work, out, accelerator, decisions
     )
-    accelerator.print(f"{job.name}: {len(images):,} maps of {height}×{width}×{channels}")
+    what = f"{len(images):,} maps" if parameters.cache else "no map kept; heads make them"
+    accelerator.print(f"{job.name}: {what} of {height}×{width}×{channels}")

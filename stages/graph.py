@@ -70,11 +70,13 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
         else:
             stages[node.name] = {"foreach": items, "do": body}
     names = {name for node in graph for name in full_names(node)}
+    untrained = {f"artifacts/vit/{name}" for name, v in params["variants"].items() if v["encoder"] == "mean-logits"}
     curves = sorted(
         f"{out}/{file}.csv"
         for node in graph
         if node.name in ("corpus-pretrain", "gan-pretrain", "cnn-finetune", "vit-train")
         for out in all_outs(node)
+        if out not in untrained
         for file in ("training", "validation")
     )
     pictures = sorted(

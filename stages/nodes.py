@@ -79,9 +79,23 @@ def validate(params: dict[str, Any]) -> None:
         if isinstance(start, str) and start not in starts:
             raise BadParameter(f"cnns.{name}.start: '{start}' is no start and no corpus{nearest(start, starts)}")
     for name, variant in variants.items():
-        for cnn in variant.cnns:
-            if cnn not in cnns:
-                raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
+        _check_variant(name, variant, cnns, params["extract_features"]["cache"])
+
+
+def _check_variant(name: str, variant: Variant, cnns: dict[str, Cnn], cache: bool) -> None:
+    for cnn in variant.cnns:
+        if cnn not in cnns:
+            raise BadParameter(f"variants.{name}.cnns: there is no CNN '{cnn}'{nearest(cnn, list(cnns))}")
+        if variant.encoder == "mean-logits" and cnns[cnn].trained_on != "ct":
+            raise BadParameter(
+                f"variants.{name}.cnns: {cnn} saw no CT labels and has no logits to average; "
+                "take it out, or set its trained_on to ct"
+            )
+    if not cache and len({cnns[cnn].side for cnn in variant.cnns}) > 1:
+        raise BadParameter(
+            f"variants.{name}.cnns: see slices of different sides, so no common random view; "
+            "give them one side, or set extract_features.cache to true"
+        )
 
 
 def _check_consistency(params: dict[str, Any]) -> None:
@@ -289,11 +303,12 @@ def _cnns(params: dict[str, Any]) -> list[Node]:
 
 def _heads(params: dict[str, Any]) -> list[Node]:
     """Variants of the head, their scores, and the floors beside them."""
-    _, variants = _tables(params)
+    cnns, variants = _tables(params)
     images = _images(params)
 
     def sources(variant: Variant) -> list[str]:
-        return [f"artifacts/features/{cnn}" for cnn in variant.cnns] or [images[int(variant.side or 0)]]
+        seen = [] if params["extract_features"]["cache"] else [images[cnns[cnn].side] for cnn in variant.cnns[:1]]
+        return [*(f"artifacts/features/{cnn}" for cnn in variant.cnns), *seen] or [images[int(variant.side or 0)]]
 
     return [
         Node(

@@ -1,4 +1,4 @@
-"""vit-train@<variant>: a head on the cached maps of frozen CNNs (or a pure ViT on images), on the head half.
+"""vit-train@<variant>: a head on the maps of frozen CNNs (or a pure ViT on images), on the head half.
 
 Reads no label of a slice that a CNN was fitted on, but for val's, and none of test.
 """
@@ -24,11 +24,13 @@ def run(job: Job) -> None:
         for part in ("train", "val")
     )
     accelerator, decisions = accelerate(job)
-    curves = train_head(
+    best = train_head(
         job.key,
         variant,
         vit,
         sources or [job.input(f"artifacts/ct/images-{variant.side}")],
+        lambda side: job.input(f"artifacts/ct/images-{side}"),
+        parts,
         train,
         val,
         LABELS,
@@ -38,5 +40,4 @@ def run(job: Job) -> None:
         accelerator,
         decisions,
     )
-    best = min(row["val_loss"] for row in curves.validation)
-    accelerator.print(f"{job.name}: best weighted log loss on val {best:.4f}")
+    accelerator.print(f"{job.name}: weighted log loss on val {best:.4f}")

@@ -36,9 +36,17 @@ def ct(folder: Path, side: int = 32) -> Path:
         pixels[i, : side // 2, : side // 2] += np.uint8(120 * row[-1])
     write_shard(folder, 0, pixels[:20])
     write_shard(folder, 1, pixels[20:])
-    index = pa.table({"id": ids(), "patient": [f"p{i // SLICES:04d}" for i in range(len(truth))]})
+    patient = [f"p{i // SLICES:04d}" for i in range(len(truth))]
+    index = pa.table({"id": ids(), "patient": patient, **places()})
     finish_images(folder, "windows", index, [], windows=[[40, 80], [80, 200], [40, 380]])
     return folder
+
+
+def places() -> dict[str, pa.Array]:
+    """A series a patient, 5 mm between slices."""
+    number = np.arange(PATIENTS * SLICES)
+    position = pa.array(number % SLICES * 5.0, pa.float32())
+    return {"series": pa.array([f"s{i // SLICES:04d}" for i in number]), "position": position}
 
 
 def ids() -> list[str]:

@@ -123,7 +123,16 @@ def make_above(root: Path) -> None:
     for number, (name, variant) in enumerate(VARIANTS.items()):
         (artifacts / "vit" / name).mkdir()
         channels = 3 if not variant["cnns"] else 1024 * len(variant["cnns"])
-        write_card(artifacts / "vit" / name, "head", grid=[6, 6], channels=channels, parameters=190_000 + number)
+        write_card(
+            artifacts / "vit" / name,
+            "head",
+            grid=[6, 6],
+            channels=channels,
+            parameters=190_000 + number,
+            flops=10**7,
+            cnn_parameters=10**6 * len(VARIANTS[name]["cnns"]),
+            cnn_flops=10**8 * len(VARIANTS[name]["cnns"]),
+        )
         write_curves(artifacts / "vit" / name, ["loss"], ["weighted_log_loss"])
         (artifacts / "evaluation" / name).mkdir()
         details = {}

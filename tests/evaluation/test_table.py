@@ -16,7 +16,14 @@ from evaluation.table import (
 from settings.errors import BadParameter
 from tests.evaluation.made import CNNS, VARIANTS
 
-CARD = {"grid": [7, 7], "channels": 2048, "parameters": 308_500_000}
+CARD = {
+    "grid": [7, 7],
+    "channels": 2048,
+    "parameters": 308_500_000,
+    "flops": 30_000_000_000,
+    "cnn_parameters": 0,
+    "cnn_flops": 0,
+}
 TEST = {
     "weighted_log_loss": 0.08, "equal_log_loss": 0.07, "mean_accuracy": 0.97, "mean_auc": None, "auc_any": 0.9,
     "labels": {"any": {"positive_patients": 12}}, "intervals": {"weighted_log_loss": {"low": 0.07, "high": 0.09}},

@@ -257,3 +257,26 @@ def test_a_side_that_is_not_prepared_is_said() -> None:
     params["cnns"][next(iter(params["cnns"]))]["side"] = 77
     with pytest.raises(BadParameter, match=r"77 is not among prepare_ct\.sides"):
         validate(params)
+
+
+def test_heads_read_slices_where_maps_are_not_cached() -> None:
+    params = demo()
+    cached = declarations(params)["vit-train@2-cnn"]
+    params["extract_features"]["cache"] = False
+    validate(params)
+    for name in ("vit-train@2-cnn", "evaluate@2-cnn"):
+        assert "artifacts/ct/images-96" in declarations(params)[name].deps
+    assert not [dep for dep in cached.deps if dep.startswith("artifacts/ct")]
+    params["cnns"]["gan"]["side"] = 128
+    params["prepare_ct"]["sides"] = [96, 128]
+    with pytest.raises(BadParameter, match=r"variants\.2-cnn\.cnns: see slices of different sides"):
+        validate(params)
+
+
+def test_logits_are_averaged_of_cnns_that_saw_ct_and_nothing_is_plotted_of_it() -> None:
+    params = demo()
+    assert params["variants"]["mean-logits"]["encoder"] == "mean-logits"
+    assert not [plot for plot in render(params)["plots"] if "vit/mean-logits" in str(plot)]
+    params["variants"]["mean-logits"]["cnns"] = ["imagenet-a", "gan"]
+    with pytest.raises(BadParameter, match=r"variants\.mean-logits\.cnns: gan saw no CT labels"):
+        validate(params)

@@ -13,7 +13,7 @@ from tests.backbones.stages import CNN, FINETUNE, IMAGES, PRETRAIN, SPLIT, check
 
 
 def features(root: Path, monkeypatch: pytest.MonkeyPatch, cnn: dict[str, Any], source: str) -> Path:
-    given = {"extract_features": {"batch": 5}, "cnns": {"a": cnn}}
+    given = {"extract_features": {"batch": 5, "cache": True}, "cnns": {"a": cnn}}
     return execute(root, monkeypatch, "extract-features@a", given, [IMAGES, source], "artifacts/features/a")
 
 

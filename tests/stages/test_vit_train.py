@@ -1,14 +1,20 @@
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from backbones.classifier import predict as cnn_logits
 from backbones.feature_cnn import FeatureCnn, load_cnn
 from corpus.card import read_card
+from corpus.images import Images
 from ct.labels import LABELS
 from evaluation.metrics import label_weights, sigmoid, weighted_log_loss
+from settings.errors import BadArtifact
 from tests.backbones import made
 from tests.backbones.stages import CNN, COMMON, FINETUNE, IMAGES, SPLIT, checkout, execute, watch
 from vit.head import predict
@@ -29,7 +35,7 @@ def test_a_head_trains_on_the_head_half_and_moves_no_cnn(tmp_path: Path, monkeyp
     tuned, maps = "artifacts/cnns/a", "artifacts/features/a"
     given = {"cnn_finetune": FINETUNE, "cnns": cnns}
     execute(tmp_path, monkeypatch, "cnn-finetune@a", given, [IMAGES, *SPLIT], tuned)
-    given = {"extract_features": {"batch": 8}, "cnns": cnns}
+    given = {"extract_features": {"batch": 8, "cache": True}, "cnns": cnns}
     execute(tmp_path, monkeypatch, "extract-features@a", given, [IMAGES, tuned], maps)
     before = {name: digests(tmp_path / name) for name in (tuned, maps)}
     frozen = FeatureCnn(load_cnn(tmp_path / tuned)[0], "layer3")
@@ -51,6 +57,51 @@ def test_a_head_trains_on_the_head_half_and_moves_no_cnn(tmp_path: Path, monkeyp
     logits = predict(out, [tmp_path / maps] * 2, np.arange(24, 30), accelerator, decisions, 4)
     loss = weighted_log_loss(made.labels()[24:30], sigmoid(logits), label_weights(LABELS))
     assert card["val_weighted_log_loss"] == pytest.approx(loss, abs=1e-5)
+
+
+def test_baselines_and_context_on_one_cnn_and_a_planted_leak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leak: a CNN that was fitted on one slice of the head half is refused by every head."""
+    checkout(tmp_path)
+    tuned, maps = "artifacts/cnns/a", "artifacts/features/a"
+    given: dict[str, Any] = {"cnn_finetune": FINETUNE, "cnns": {"a": CNN}}
+    execute(tmp_path, monkeypatch, "cnn-finetune@a", given, [IMAGES, *SPLIT], tuned)
+    assert pq.read_table(tmp_path / tuned / "fitted.parquet")["id"].to_pylist() == made.ids()[:12]  # the CNN half
+    given = {"extract_features": {"batch": 8, "cache": True}, "cnns": {"a": CNN}}
+    execute(tmp_path, monkeypatch, "extract-features@a", given, [IMAGES, tuned], maps)
+    accelerator, decisions = made.machine()
+    images = Images(tmp_path / IMAGES)
+    own = cnn_logits(load_cnn(tmp_path / tuned)[0], images, np.arange(36), 32, 8, accelerator, decisions)
+    context = {"dim": 12, "depth": 1, "heads": 2, "mlp_ratio": 2, "dropout": 0, "drop_path": 0, "reach": 2, "length": 3}
+    plain = {**VARIANT, "projection": None}
+    variants = {
+        "mean-logits": {**plain, "encoder": "mean-logits"},
+        "linear": {**plain, "encoder": "linear"},
+        "context": {**plain, "encoder": "linear", "context": context},
+    }
+    cards = {}
+    for name, entry in variants.items():
+        given = {"vit": VIT, "vit_train": TRAIN, "variants": {name: entry}}
+        out = execute(tmp_path, monkeypatch, f"vit-train@{name}", given, [maps, *SPLIT], f"artifacts/vit/{name}")
+        cards[name] = read_card(out, "head")
+        logits = predict(out, [tmp_path / maps] * 2, np.arange(24, 30), accelerator, decisions, 4)
+        loss = weighted_log_loss(made.labels()[24:30], sigmoid(logits), label_weights(LABELS))
+        assert cards[name]["val_weighted_log_loss"] == pytest.approx(loss, abs=1e-5)
+        if name == "mean-logits":
+            np.testing.assert_allclose(logits, own[24:30], atol=1e-4)
+            assert not (out / "training.csv").exists()
+    assert [card["parameters"] > 0 for card in cards.values()] == [False, True, True]
+    assert cards["linear"]["train_slices"] == 12 and cards["mean-logits"]["train_slices"] == 0
+    # the same CNN twice is counted once
+    assert cards["linear"]["cnn_flops"] == cards["context"]["cnn_flops"] == read_card(tmp_path / maps)["flops"]
+
+    leak = pa.table({"id": [*made.ids()[:12], made.ids()[20]]})
+    pq.write_table(leak, tmp_path / maps / "fitted.parquet")
+    for name, entry in variants.items():
+        given = {"vit": VIT, "vit_train": TRAIN, "variants": {f"{name}-leak": entry}}
+        with pytest.raises(BadArtifact, match=f"1 slices outside the CNN half of this split .first {made.ids()[20]}"):
+            execute(
+                tmp_path, monkeypatch, f"vit-train@{name}-leak", given, [maps, *SPLIT], f"artifacts/vit/{name}-leak"
+            )
 
 
 def test_a_pure_vit_reads_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,11 @@ import torch
 
 from tests.backbones import made
 from tests.training.ranks import run_two_ranks
-from tests.vit.heads import task
+from tests.vit.heads import CONTEXT, VIT, task
 from training.loop import train
 from training.schedule import warmup_cosine
+from vit.encoder import Encoder
+from vit.parameters import Context
 
 RANKS = """
 import sys
@@ -32,12 +34,13 @@ machine[0].end_training()
 """
 
 
-def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("context", [None, CONTEXT], ids=["slices", "series"])
+def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(context: Context | None, tmp_path: Path) -> None:
     """Dropout and stochastic depth are on: their draws must be the same as well."""
     machine = made.machine()
-    whole, run = task(tmp_path / "data", tmp_path / "a", machine)
+    whole, run = task(tmp_path / "data", tmp_path / "a", machine, context=context)
     curves = train(whole, run, *machine)
-    broken, run = task(tmp_path / "data", tmp_path / "b", machine, every=0)
+    broken, run = task(tmp_path / "data", tmp_path / "b", machine, 0, context)
     step = broken.step
 
     def dies(batch: Any, images_seen: int) -> Any:
@@ -48,7 +51,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) ->
     broken.step = dies  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         train(broken, run, *machine)
-    resumed, run = task(tmp_path / "data", tmp_path / "b", machine)
+    resumed, run = task(tmp_path / "data", tmp_path / "b", machine, context=context)
     assert train(resumed, run, *machine) == curves
     one, other = whole.state(), resumed.state()
     assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
@@ -63,6 +66,20 @@ def test_embeddings_norms_and_biases_are_not_decayed(tmp_path: Path) -> None:
     assert set(groups) == {0.05, 0}
     assert {names[id(p)] for p in groups[0] if p.ndim > 1} == {"encoder.position", "encoder.token"}
     assert all(p.ndim > 1 for p in groups[0.05]) and len(names) == len(groups[0.05]) + len(groups[0])
+
+
+def test_dropout_and_stochastic_depth_hold_in_training_alone() -> None:
+    torch.manual_seed(0)
+    vit = VIT.model_copy(update={"depth": 3, "dropout": 0.0, "drop_path": 0.5})
+    encoder, x = Encoder(4, vit), torch.randn(64, 4, 12)
+    assert [block.drop_path1.drop_prob if i else 0 for i, block in enumerate(encoder.blocks)] == [0, 0.25, 0.5]  # type: ignore[union-attr]
+    draws = encoder.train()(x), encoder(x)
+    assert not torch.equal(*draws)
+    assert torch.equal(encoder.eval()(x), encoder(x))
+    last = torch.cat([encoder.blocks[2].train()(x) == x]).flatten(1).all(1).float().mean()
+    assert 0.1 < last < 0.45  # both of a block's halves fall out: a quarter of the slices pass it unchanged
+    dropping = Encoder(4, VIT.model_copy(update={"dropout": 0.5, "drop_path": 0.0}))
+    assert not torch.equal(dropping.train()(x), dropping(x)) and torch.equal(dropping.eval()(x), dropping(x))
 
 
 def test_the_rate_follows_the_schedule_of_images_seen(tmp_path: Path) -> None:
