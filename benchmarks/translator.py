@@ -82,8 +82,9 @@ def make_step(kind: str, size: Size, decisions: Decisions) -> Step:
         return lambda: textbook.step(x, y)
     batch = x, y, torch.zeros(size.batch, dtype=torch.int64, device=device)
     how = replace(decisions, compiled=kind == "compiled")
+    unwatched: Any = None  # steps alone are never validated
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    task = Translator(chosen, 0, accelerator, how, lambda seen: batch, lambda given: given, lambda *_: {})
+    task = Translator(chosen, 0, accelerator, how, lambda seen: batch, lambda given: given, unwatched)
     counts = iter(range(0, 10**9, size.batch))
     return lambda: task.step(batch, next(counts))
 
@@ -103,13 +104,13 @@ def practical_peak(decisions: Decisions, turns: int) -> float:
     layer = torch.nn.Conv2d(256, 256, 3, padding=1).to(device, decisions.dtype)
     images = torch.randn(1, 256, side, side, device=device, dtype=decisions.dtype)
     if decisions.precision == "bf16":
-        layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layer = layer.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
     images.requires_grad_()
 
     def both_ways() -> Tensor:
         out: Tensor = layer(images)
-        out.backward(torch.ones_like(out))
+        out.backward(torch.ones_like(out))  # type: ignore[no-untyped-call]
         return out
 
     seconds = min(timed(both_ways, device.type) for _ in range(turns + 1))

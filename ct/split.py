@@ -94,9 +94,13 @@ def split(index: pa.Table, labels: pa.Table, parameters: SplitCt, file: bytes | 
         }
     )
     check_no_leak(table, group)
+    train_ids, val_ids = (
+        pa.table({"id": index.column("id").filter(pa.array(name == part))}) for part in ("train", "val")
+    )
     return Split(
         table,
-        *(pa.table({"id": index.column("id").filter(pa.array(name == part))}) for part in ("train", "val")),
+        train_ids,
+        val_ids,
         {part: _label_table(ids, value, labelled & (name == part)) for part in ("train", "val", "test", HOLD_OUT)},
         folds_table(index, {patient: group[patient] for patient in with_labels}, given.kind, given.of),
         sort_findings([find_identical(ids, owner, pixels, value), find_shared_series(ids, owner, linked)]),

@@ -122,13 +122,16 @@ class Feed:
         cts = crops.cut(slices, ct_views, p.side, crops.oversampling(slices.shape[-1], p.side, 1.0))
         shown, cts = crops.dequantised(shown), crops.dequantised(cts)
         if p.channels == 3:
-            cts = crops.windowed(cts, self.sources.ct.windows(), self.sources.hu)
+            cts = crops.windowed(cts, *self.sources.scanner)
         return shown, cts, batch[2].to(self.device, non_blocking=True)
 
-    def fixed(self, photo_rows: npt.NDArray[np.int64], ct_rows: npt.NDArray[np.int64], seed: int) -> Batch:
+    def fixed(
+        self, photo_rows: npt.NDArray[np.int64], ct_rows: npt.NDArray[np.int64], seed: int
+    ) -> tuple[Tensor, Tensor]:
         """Views of these rows, cut like those for training, the same whenever and wherever it is called."""
         torch.manual_seed(seed)  # the loop seeds each step itself
-        return self.views(self._batch(photo_rows, ct_rows))[:2]
+        photos, cts, _ = self.views(self._batch(photo_rows, ct_rows))
+        return photos, cts
 
     def _batch(self, photo_rows: npt.NDArray[np.int64], ct_rows: npt.NDArray[np.int64]) -> Batch:
         s = self.sources
@@ -176,7 +179,7 @@ def make_translator(
         """What the classifier, which reads three windows, says of translations."""
         assert classifier is not None
         one = translated.shape[1] == 1
-        return classifier(crops.windowed(translated, sources.ct.windows(), sources.hu) if one else translated)
+        return classifier(crops.windowed(translated, *sources.scanner) if one else translated)
 
     return Translator(
         parameters, run.seed, accelerator, decisions, feed.read, feed.views, look, judge if classifier else None

@@ -138,7 +138,8 @@ class Translator:
     def step(self, batch: Any, images_seen: int) -> dict[str, Tensor]:
         p = self.parameters
         if self.decisions.compiled and self.decisions.torch_device == "cuda":
-            torch.compiler.cudagraph_mark_step_begin()  # the step before may be overwritten
+            # What the step before gave may be overwritten.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         total = -(-p.images // p.batch) * p.batch
         rate = p.learning_rate * constant_then_linear(images_seen, total, p.constant_share)
         photos, cts, labels = self.views(batch)

@@ -1,8 +1,7 @@
 """Validation of the translator while it trains: figures, warnings, a sample grid, and KID to patients it never saw."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +27,7 @@ Extract = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floating[Any]]]  # n√
 CONFIDENCE, HALVES_SEED = 0.95, 0  # of the floor
 
 
-@dataclass(frozen=True)
-class Scanner:
+class Scanner(NamedTuple):
     """How the one-channel form reads: the three windows, and the range in HU."""
 
     windows: Windows
@@ -127,7 +125,7 @@ def of_images(
     `saturated`, `oversaturated`: share of pixels at an end of the range, and beyond CT's share.
     `hu_mean`: of the translations, in HU.
     """
-    channel, (low, high) = hu_channel(cts.shape[1], scanner.windows, scanner.hu)
+    channel, (low, high) = hu_channel(cts.shape[1], *scanner)
     cycle, saturated = distance(cycled, photos), figures.saturated(translated)
     own = figures.histogram_distance(photos, cts)
     found = {

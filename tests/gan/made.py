@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from corpus.images import finish_images
@@ -18,6 +19,7 @@ from gan.train import Sources, make_translator, open_sources
 from gan.translator import Translator
 from settings.places import Local
 from training.loop import Run
+from training.precision import Decisions
 from training.ranks import start
 
 HU_SIDE, PHOTO_SIDE = 64, 40
@@ -100,10 +102,10 @@ def make_task(
     root: Path, work: Path, classifier: Callable[[Tensor], Tensor] | None = None, **change: Any
 ) -> Translator:
     chosen = parameters(**change)
-    return make_translator(make_sources(root, chosen), chosen, make_run(work, chosen), *machine(), classifier)
+    return make_translator(make_sources(root, chosen), chosen, make_run(work, chosen), *machine(), None, classifier)
 
 
-def machine() -> Any:
+def machine() -> tuple[Accelerator, Decisions]:
     return start(Local(device="cpu", precision="fp32"))
 
 

@@ -49,7 +49,7 @@ def textbook(task: Translator, x: Tensor, y: Tensor, judge: Judge, labels: Tenso
         chances = judge(fake_y).log_softmax(1)
         generators = generators - task.parameters.consistency * chances[torch.arange(len(labels)), labels].mean()
     task.optimisers["generators"].zero_grad()
-    generators.backward()  # type: ignore[no-untyped-call]
+    generators.backward()
     task.optimisers["discriminators"].zero_grad()
     ct = (((dy(y) - 1) ** 2).mean() + (dy(fake_y.detach()) ** 2).mean()) / 2
     photo = (((dx(x) - 1) ** 2).mean() + (dx(fake_x.detach()) ** 2).mean()) / 2
@@ -174,7 +174,8 @@ def tiny_steps(**how: Any) -> tuple[list[dict[str, float]], list[str]]:
     accelerator, decisions = machine()
     chosen = parameters(side=16, field_share=1, ngf=2, ndf=2, identity=0, pool=0, noise_sd=0, round_fakes=False)
     batch = images(2, 16, 1), images(2, 16, 2), torch.zeros(2, dtype=torch.int64)
-    task = Translator(chosen, 0, accelerator, replace(decisions, **how), lambda _: None, lambda _: batch, lambda *_: {})
+    unwatched: Any = None  # steps alone are never validated
+    task = Translator(chosen, 0, accelerator, replace(decisions, **how), lambda _: None, lambda _: batch, unwatched)
     losses = [{name: float(value) for name, value in task.step(None, seen).items()} for seen in (0, 2)]
     return losses, list(task.state()["generators"])
 

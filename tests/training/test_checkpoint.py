@@ -1,19 +1,22 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from settings.errors import TrainingFailed
 from settings.places import Local
 from tests.training.tiny import Tiny, run
 from training.checkpoint import latest, roll_back, save
 from training.loop import train
+from training.precision import Decisions
 from training.ranks import start
+
+Machine = tuple[Accelerator, Decisions]
 
 
 @pytest.fixture
-def machine() -> Any:
+def machine() -> Machine:
     return start(Local(device="cpu", precision="fp32"))
 
 
@@ -21,17 +24,17 @@ def there(work: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("state-")) for path in work.glob("state-*"))
 
 
-def test_the_newest_good_state_is_kept_beside_the_newest(tmp_path: Path, machine: Any) -> None:
+def test_the_newest_good_state_is_kept_beside_the_newest(tmp_path: Path, machine: Machine) -> None:
     found = []
     for images, good in ((8, 0), (16, 0), (24, 20), (32, 20), (40, 40)):
-        save(tmp_path, images, *machine, shared={"w": torch.ones(2)}, own={}, good=good)
+        save(tmp_path, images, *machine, {"w": torch.ones(2)}, {}, good)
         found.append(there(tmp_path))
     assert found == [[8], [16], [16, 24], [16, 32], [40]]
 
 
-def test_rolling_back_leaves_the_good_one_and_never_nothing(tmp_path: Path, machine: Any) -> None:
+def test_rolling_back_leaves_the_good_one_and_never_nothing(tmp_path: Path, machine: Machine) -> None:
     for images in (16, 24):
-        save(tmp_path, images, *machine, shared={}, own={}, good=16)
+        save(tmp_path, images, *machine, {}, {}, 16)
     roll_back(tmp_path, 8)
     assert there(tmp_path) == [16, 24]
     roll_back(tmp_path, 20)
@@ -39,14 +42,16 @@ def test_rolling_back_leaves_the_good_one_and_never_nothing(tmp_path: Path, mach
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_is_not_saved(tmp_path: Path, machine: Any, bad: float) -> None:
-    save(tmp_path, 8, *machine, shared={"w": [torch.ones(2)], "best": float("inf"), "count": torch.tensor(3)}, own={})
+def test_what_is_not_finite_is_not_saved(tmp_path: Path, machine: Machine, bad: float) -> None:
+    save(tmp_path, 8, *machine, {"w": [torch.ones(2)], "best": float("inf"), "count": torch.tensor(3)}, {})
     with pytest.raises(TrainingFailed, match="not finite at 16 images; the last state is kept"):
-        save(tmp_path, 16, *machine, shared={"net": {"w": [torch.tensor([1.0, bad])]}}, own={})
+        save(tmp_path, 16, *machine, {"net": {"w": [torch.tensor([1.0, bad])]}}, {})
     assert there(tmp_path) == [8]
 
 
-def test_weights_that_a_finite_loss_made_infinite_do_not_replace_the_last_state(tmp_path: Path, machine: Any) -> None:
+def test_weights_that_a_finite_loss_made_infinite_do_not_replace_the_last_state(
+    tmp_path: Path, machine: Machine
+) -> None:
     """The loss of the step that broke them is finite still: without a look at the weights they would be resumed."""
     task = Tiny()
     step = task.step
@@ -64,7 +69,7 @@ def test_weights_that_a_finite_loss_made_infinite_do_not_replace_the_last_state(
     assert train(whole, run(tmp_path / "whole"), *machine) == train(resumed, run(tmp_path), *machine)
 
 
-def test_a_failed_validation_leaves_the_state_before_the_failure(tmp_path: Path, machine: Any) -> None:
+def test_a_failed_validation_leaves_the_state_before_the_failure(tmp_path: Path, machine: Machine) -> None:
     """Validations at 16, 32, 48: the second says that it may be lost, the third that it is. What was good at 16 stays,
     and goes on as if nothing had been."""
 
