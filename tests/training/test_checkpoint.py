@@ -49,9 +49,7 @@ def test_what_is_not_finite_is_not_saved(tmp_path: Path, machine: Machine, bad: 
     assert there(tmp_path) == [8]
 
 
-def test_weights_that_a_finite_loss_made_infinite_do_not_replace_the_last_state(
-    tmp_path: Path, machine: Machine
-) -> None:
+def test_weights_that_a_finite_loss_made_infinite_are_not_saved(tmp_path: Path, machine: Machine) -> None:
     """The loss of the step that broke them is finite still: without a look at the weights they would be resumed."""
     task = Tiny()
     step = task.step
