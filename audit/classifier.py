@@ -1,44 +1,34 @@
-"""The audit's classifier as a function of uint8 images: run in batches, each rank taking its share."""
+"""The audit's network: a classifier of photos, split into the extractor of its features and its last layer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from settings.errors import BadInput, BadParameter
-from training.precision import Decisions
-from training.ranks import gather_rows, my_rows
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from backbones.extractor import Extractor
+from backbones.feature_cnn import load_cnn
+from settings.errors import BadArtifact, BadInput, BadParameter
 
 NOT_STORED = ".num_batches_tracked"  # counters that older files lack and inference does not read
 
 
-class TimmClassifier(nn.Module):
-    """A classifier with its input's scaling: uint8 n×H×W×3 → resized to `side`, (x/255 - mean) / std → logits."""
+class Audited(NamedTuple):
+    """A classifier in two parts: images → features (n×d) → logits."""
 
-    mean: Tensor
-    std: Tensor
+    extractor: Extractor
+    last: nn.Module
 
-    def __init__(self, network: nn.Module, side: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.network, self.side = network, side
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = images.permute(0, 3, 1, 2).float()
-        if x.shape[-1] != self.side:
-            x = functional.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False)
-        return self.network((x - self.mean) / self.std)
+    def logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits (n×classes) of the extractor's features (n×d)."""
+        device = self.extractor.mean.device
+        with torch.inference_mode():
+            return self.last.to(device)(torch.from_numpy(features).to(device)).float().cpu().numpy()
 
 
-def load_timm(architecture: str, file: Path, side: int) -> TimmClassifier:
+def load_timm(architecture: str, file: Path, side: int) -> Audited:
     """A timm classifier with the weights of a safetensors file (fp16 is widened), scaled as timm's entry for it says.
 
     Raises BadParameter for a name that timm has not, BadInput for weights of another network.
@@ -58,26 +48,30 @@ def load_timm(architecture: str, file: Path, side: int) -> TimmClassifier:
     if wrong:
         raise BadInput(f"weights file {file.name} is not of {architecture} ({wrong[0]}); mend gan_audit.classifier")
     scale: Any = network.pretrained_cfg
-    return TimmClassifier(network.eval(), side, tuple(scale["mean"]), tuple(scale["std"]))
+    name = f"{architecture}, {file.name}, at {side} px"
+    return _split(network, name, side, mean=tuple(scale["mean"]), std=tuple(scale["std"]))
 
 
-def classify(
-    model: nn.Module,
-    images: npt.NDArray[np.uint8],
-    columns: npt.NDArray[np.int64] | None,
-    batch: int,
-    accelerator: "Accelerator",
-    decisions: Decisions,
-) -> npt.NDArray[np.float32]:
-    """Logits (n×classes float32) of images (n×H×W×3 uint8); of `columns` alone where given: only they compete.
+def load_trained(folder: Path) -> tuple[Audited, dict[str, Any]]:
+    """The CNN of an artifact that a stage trained, and its card."""
+    network, card = load_cnn(folder)
+    name = f"{card['architecture']} of {folder.parent.name}/{folder.name} at {card['side']} px"
+    return _split(network, name, card["side"]), card
 
-    `model` maps a uint8 batch on its device to logits. Every rank gets all rows.
-    """
-    mine = my_rows(len(images), accelerator)
-    parts = []
-    with torch.inference_mode(), decisions.autocast():
-        for start in range(0, len(mine), batch):
-            chosen = torch.from_numpy(images[mine[start : start + batch]]).to(accelerator.device)
-            logits = model(chosen).float()
-            parts.append(logits if columns is None else logits[:, columns])
-    return gather_rows(torch.cat(parts), len(images), accelerator)
+
+def imagenet_columns(card: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """The columns of ImageNet's 1000 logits that are the classes of a photo corpus, in its order; from its card."""
+    index = {wnid: place for place, wnid in enumerate(card.get("imagenet_index", []))}
+    unknown = [wnid for wnid in card["classes"] if wnid not in index]
+    if unknown:
+        raise BadArtifact(
+            f"artifacts/photos: {unknown[0]} has no ImageNet index, which gan_audit.classifier needs; put ImageNet's "
+            "synset_words.txt at the raw root of the photos, or set gan_audit.classifier: null"
+        )
+    return np.array([index[wnid] for wnid in card["classes"]], dtype=np.int64)
+
+
+def _split(network: Any, name: str, side: int, **scale: tuple[float, ...]) -> Audited:
+    last = network.get_classifier()
+    network.reset_classifier(0)
+    return Audited(Extractor(network.eval(), name, side, **scale), last.eval().requires_grad_(False))

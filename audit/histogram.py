@@ -1,11 +1,13 @@
 """Do the translated photos have CT's Hounsfield units? Beside it, how far the val patients are from each other."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+Levels = npt.NDArray[np.uint8]  # n×H×W×1, one channel over the HU range
+BOOTSTRAPS = 500
 
 # HU limits of what a value can be; beyond the range of the one-channel form all is its lowest or highest level.
 BANDS = {
@@ -44,25 +46,49 @@ def distance(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], lo
 
 
 def compare(
-    translated: npt.NDArray[np.uint8], ct: npt.NDArray[np.uint8], patients: Sequence[str], low: float, high: float
-) -> dict[str, Any]:
+    translated: Levels, ct: Levels, patients: Sequence[str], low: float, high: float,
+    band: tuple[float, float] | None = None, confidence: float = 0.95, seed: int = 0,
+) -> dict[str, Any]:  # fmt: skip
     """Translated images against CT views (both one-channel uint8 over low … high; `patients`: whose each view is).
 
-    `distance` (HU), `bands` of both, and `between_patients`: the distances of each patient's histogram from that of
-    the others together (median, largest, how many), the scale to read `distance` on; None for a single patient.
+    `distance` (HU) with `low`, `high`, percentiles when photos and patients (with all their views) are drawn anew;
+    `bands` of both; `between_patients`: the distances of each patient's histogram from that of the others together
+    (median, largest, how many), the scale to read `distance` on, None for a single patient. `band` (HU): of the pixels
+    within it alone, the histograms renormalised; `inside` is their share in both, and the distance None without any.
     """
-    ours, theirs = level_shares(translated), level_shares(ct)
-    own = patient_shares(ct, patients)
-    apart = []
-    for patient in own:
-        others = [i for i, owner in enumerate(patients) if owner != patient]
-        if others:
-            apart.append(distance(own[patient], level_shares(ct[others]), low, high))
-    spread = {"median": float(np.median(apart)), "largest": max(apart), "patients": len(apart)} if apart else None
+    hu = level_hu(low, high)
+    within = np.ones(256, dtype=bool) if band is None else (hu >= band[0]) & (hu <= band[1])
+    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    ours = np.stack([np.bincount(image.ravel(), minlength=256) for image in translated])
+    views = np.stack([np.bincount(image.ravel(), minlength=256) for image in ct])
+    theirs = np.stack([views[owner == i].sum(axis=0) for i in range(len(names))])  # by patient
+
+    def apart(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+        first, second = first * within, second * within
+        return distance(first, second, low, high) if first.any() and second.any() else float("nan")
+
+    between = [apart(patient, theirs.sum(axis=0) - patient) for patient in theirs] if len(names) > 1 else []
+    between = [value for value in between if np.isfinite(value)]
+    random = np.random.default_rng(seed)
+    drawn = [
+        apart(
+            random.multinomial(len(ours), np.full(len(ours), 1 / len(ours))) @ ours,
+            random.multinomial(len(theirs), np.full(len(theirs), 1 / len(theirs))) @ theirs,
+        )
+        for _ in range(BOOTSTRAPS)
+    ]
+    finite = [value for value in drawn if np.isfinite(value)]
+    ends = [float(np.quantile(finite, q)) if finite else None for q in ((1 - confidence) / 2, (1 + confidence) / 2)]
+    both = {"translated": ours.sum(axis=0) / ours.sum(), "ct": theirs.sum(axis=0) / theirs.sum()}
     return {
-        "distance": distance(ours, theirs, low, high),
-        "between_patients": spread,
-        "bands": {"translated": band_shares(ours, low, high), "ct": band_shares(theirs, low, high)},
+        "distance": apart(both["translated"], both["ct"]) if finite else None,
+        "low": ends[0],
+        "high": ends[1],
+        "between_patients": {"median": float(np.median(between)), "largest": max(between), "patients": len(between)}
+        if between
+        else None,
+        "bands": {name: band_shares(shares, low, high) for name, shares in both.items()},
+        "inside": {name: float(shares[within].sum()) for name, shares in both.items()},
     }
 
 
@@ -70,37 +96,3 @@ def patient_shares(ct: npt.NDArray[np.uint8], patients: Sequence[str]) -> dict[s
     """`level_shares` of each patient's views."""
     owner = np.asarray(patients)
     return {patient: level_shares(ct[owner == patient]) for patient in sorted(set(patients))}
-
-
-def plot(
-    path: Path,
-    translated: npt.NDArray[np.uint8],
-    ct: npt.NDArray[np.uint8],
-    patients: Sequence[str],
-    low: float,
-    high: float,
-) -> None:
-    """Both histograms over HU as a PNG, each val patient a thin line. The outermost bins hold all beyond."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    def binned(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return shares.reshape(64, 4).sum(axis=1)
-
-    hu = level_hu(low, high).reshape(64, 4).mean(axis=1)
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for i, shares in enumerate(patient_shares(ct, patients).values()):
-        axes.step(
-            hu, binned(shares), where="mid", color="0.75", linewidth=0.7, label=None if i else "CT, each val patient"
-        )
-    axes.step(hu, binned(level_shares(ct)), where="mid", color="black", linewidth=1.6, label="CT, val patients")
-    axes.step(
-        hu, binned(level_shares(translated)), where="mid", color="#c03020", linewidth=1.6, label="translated photos"
-    )
-    axes.set(xlabel="Hounsfield units", ylabel="share of pixels", yscale="log", xlim=(low, high))
-    axes.set_ylim(bottom=1e-4)
-    axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130, metadata={"Software": None})

@@ -1,103 +1,153 @@
-"""The audit: everything that is measured on held-out photos, their translations and val patients' slices."""
+"""The audit: everything that is measured on photos, their translations and val patients' slices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audit.agreement import Classify, agreement, grey, grey_windowed
+from audit.consistency import consistency
 from audit.degrade import degrade, luminance
 from audit.diversity import diversity
 from audit.histogram import compare
-from audit.intervals import share
+from audit.intervals import share, share_over_seeds
+from audit.kinds import Images, as_seen, grey_hu, kinds
+from audit.likeness import likeness
+from audit.material import Material
 from audit.parameters import GanAudit
+from audit.probe import CONDITIONS, probe, spoilt
 from audit.retrieval import retrieved
-from corpus.windows import Windows, to_windows
 
 CELLS = (8, 32)  # retrieval's grids; the second saturates and is there to show it
+Extract = Callable[[Images], npt.NDArray[np.float32]]  # n×H×W×3 uint8 → n×d features
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures for `audit.json`, and the hits (seeds×n or n, by form) from which rows are paired."""
+
+    figures: dict[str, Any]
+    probe: dict[str, dict[str, npt.NDArray[np.bool_]]]  # condition → form → seeds×n
+    retrieval: dict[str, npt.NDArray[np.bool_]]  # at 8×8
+    agreement: dict[str, npt.NDArray[np.bool_]]
 
 
 def measure(
-    photos: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.int64],
-    translated: npt.NDArray[np.uint8],
-    ct: npt.NDArray[np.uint8],
-    patients: Sequence[str],
-    windows: Windows,
-    hu_range: tuple[float, float],
+    material: Material,
     parameters: GanAudit,
-    classify: Classify,
+    extract: Extract,
+    classify: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None,
     seed: int,
-) -> dict[str, Any]:
-    """All figures as nested dictionaries of numbers: retrieval, agreement, hounsfield, diversity.
+) -> Measured:
+    """Every figure of the audit. `classify`: features → logits of the corpus' classes; None: no agreement row.
 
-    `photos` n×H×W×3, `translated` n×h×w×1 of the same photos in order, `ct` m×h×w×1 views, `patients` (m) theirs;
-    one-channel images are uint8 over `hu_range`. `labels` (n) are columns of what `classify` returns.
+    Each form of the photos goes through the network once; the probe, KID and the agreement share its features.
     """
-    as_seen = to_windows(translated, windows, *hu_range)
-    through_chain = grey_windowed(photos, windows, hu_range, hu_range)
-    squeezed = grey_windowed(photos, windows, hu_range, parameters.squeezed)
-    source = luminance(photos)
-    retrieval: dict[str, Any] = {"chance": 1 / len(photos)}
-    for name, images in (("translated", as_seen), ("grey_windowed", through_chain), ("grey_squeezed", squeezed)):
-        spoilt = luminance(degrade(images, parameters.retrieval.blur, parameters.retrieval.noise_sd, seed))
+    forms = kinds(
+        material.photos, material.translated, material.controls, material.windows, material.hu_range,
+        parameters.squeezed,
+    )  # fmt: skip
+    confidence, held_out = parameters.confidence, material.labels[1]
+    hits: dict[str, dict[str, npt.NDArray[np.bool_]]] = {condition: {} for condition in CONDITIONS}
+    clean, found_again, logits = {}, {}, {}
+    retrieval: dict[str, Any] = {"chance": 1 / len(held_out)}
+    source = luminance(material.photos.held_out)
+    for name, pair in forms.items():
+        train = extract(pair.train)
+        tests = {test: extract(images) for test, images in spoilt(pair.held_out, parameters.probe, seed).items()}
+        clean[name] = tests["clean"]
+        fits = {name: False, **({"permuted": True} if name == "translated" else {})}
+        for form, permute in fits.items():
+            found = probe(train, material.labels[0], tests, held_out, parameters.probe, seed, permute)
+            for condition, each in found.items():
+                hits[condition][form] = each
+        if classify:
+            logits[name] = classify(clean[name])
+        faint = luminance(degrade(pair.held_out, parameters.retrieval.blur, parameters.retrieval.noise_sd, seed))
         for cells in CELLS:
-            found = retrieved(source, spoilt, cells)
-            retrieval.setdefault(f"cells_{cells}", {})[name] = share(found, parameters.confidence)
-    kinds = {
-        "photos": photos,
-        "grey": grey(photos),
-        "grey_windowed": through_chain,
-        "grey_squeezed": squeezed,
-        "translated": as_seen,
-    }
-    return {
+            each = retrieved(source, faint, cells)
+            retrieval.setdefault(f"cells_{cells}", {})[name] = share(each, confidence)
+            if cells == CELLS[0]:
+                found_again[name] = each
+    named = {name: found.argmax(axis=1) == held_out for name, found in logits.items()}
+    figures: dict[str, Any] = {
+        "probe": {
+            "chance": 1 / material.classes,
+            **{
+                condition: {form: share_over_seeds(each, confidence) for form, each in by_form.items()}
+                for condition, by_form in hits.items()
+            },
+        },
         "retrieval": retrieval,
-        "agreement": agreement(classify, kinds, labels, parameters.confidence),
-        "hounsfield": compare(translated, ct, patients, *hu_range),
-        "diversity": diversity(translated[..., 0], ct[..., 0], patients, *hu_range),
+        "kid": _kid(material, clean, extract, confidence, seed),
+        **tissue(material, material.translated.held_out, parameters, seed),
+        "agreement": {
+            **{name: share(each, confidence) for name, each in named.items()},
+            "chance": 1 / material.classes,
+        }
+        if classify
+        else None,
     }
+    return Measured(figures, hits, found_again, named)
 
 
-def headline(figures: dict[str, Any]) -> dict[str, float]:
-    """The four figures that become columns of `dvc exp show`."""
+def _kid(
+    material: Material, clean: Mapping[str, npt.NDArray[np.float32]], extract: Extract, confidence: float, seed: int
+) -> dict[str, Any]:
+    found = {}
+    for name, (views, patients) in material.views.items():
+        features = extract(as_seen(views, material.windows, material.hu_range))
+        found[name] = likeness(clean, features, patients, confidence, seed)
+    return found
+
+
+def tissue(material: Material, translated: Images, parameters: GanAudit, seed: int) -> dict[str, Any]:
+    """Hounsfield histogram (of one-channel translations alone), window consistency, diversity.
+
+    `translated`: of the held-out photos, n×h×w×1 over the HU range or n×h×w×3 windows.
+    """
+    (ct, patients), hu_range = next(iter(material.views.values())), material.hu_range
+    one_channel, confidence = translated.shape[-1] == 1, parameters.confidence
+    unlearnt = grey_hu(material.photos.held_out, hu_range, hu_range)
+    hounsfield = None
+    if one_channel:
+        hounsfield = {
+            part: {
+                "translated": compare(translated, ct, patients, *hu_range, band, confidence, seed),
+                "grey_windowed": compare(unlearnt, ct, patients, *hu_range, band, confidence, seed),
+            }
+            for part, band in (("all", None), ("brain", parameters.brain))
+        }
+    seen = {
+        "translated": as_seen(translated, material.windows, hu_range),
+        "photos": material.photos.held_out,
+    }
+    # The widest window is the nearest that three free channels have to one Hounsfield channel.
+    widest = int(np.argmax([window.width for window in material.windows]))
+    window = material.windows[widest]
+    if one_channel:
+        varied = diversity(translated[..., 0], ct[..., 0], patients, *hu_range, confidence, seed)
+    else:
+        as_windows = as_seen(ct, material.windows, hu_range)[..., widest]
+        varied = diversity(translated[..., widest], as_windows, patients, window.low, window.high, confidence, seed)
     return {
-        "retrieval_8": figures["retrieval"]["cells_8"]["translated"]["share"],
-        "agreement_translated": figures["agreement"]["translated"]["share"],
-        "agreement_grey_windowed": figures["agreement"]["grey_windowed"]["share"],
-        "hu_distance": figures["hounsfield"]["distance"],
+        "hounsfield": hounsfield,
+        "consistency": {
+            **{
+                name: _with_interval(consistency(images, material.windows, hu_range), confidence)
+                for name, images in seen.items()
+            },
+            "by_construction": one_channel,
+        },
+        "diversity": varied,
     }
 
 
-def in_words(figures: dict[str, Any]) -> list[str]:
-    """The audit as lines to print."""
-    retrieval, agreed = figures["retrieval"], figures["agreement"]
-    hounsfield, varied = figures["hounsfield"], figures["diversity"]
-    lines = [
-        f"retrieval of the photo by 8×8 gradients after blur and noise {_percent(retrieval['cells_8']['translated'])}, "
-        f"chance {retrieval['chance']:.1%}",
-        "agreement of the classifier: "
-        + ", ".join(f"{name.replace('_', ' ')} {_percent(agreed[name])}" for name in agreed if name != "chance")
-        + f", chance {agreed['chance']:.1%}",
-    ]
-    spread = hounsfield["between_patients"]
-    beside = (
-        f"one val patient from the others {spread['median']:.1f} (median), {spread['largest']:.1f} (largest of "
-        f"{spread['patients']})"
-        if spread
-        else "a single val patient: no spread to compare with"
-    )
-    lines.append(f"Hounsfield histogram: {hounsfield['distance']:.1f} HU from CT; {beside}")
-    bands = hounsfield["bands"]
-    lines.append(
-        "pixels, translated / CT: "
-        + ", ".join(f"{band} {bands['translated'][band]:.0%} / {bands['ct'][band]:.0%}" for band in bands["ct"])
-    )
-    ratio = f"{varied['ratio']:.2f}" if varied["ratio"] is not None else "not defined: the CT views are all alike"
-    lines.append(f"diversity, as a ratio to CT's: {ratio}")
-    return lines
+def _with_interval(found: dict[str, Any], confidence: float) -> dict[str, float]:
+    from scipy.stats import sem, t
 
-
-def _percent(found: dict[str, Any]) -> str:
-    return f"{found['share']:.1%} ({found['low']:.1%} – {found['high']:.1%})"
+    each = found["residual"]
+    half = float(t.ppf((1 + confidence) / 2, len(each) - 1) * sem(each))
+    mean = float(each.mean())
+    return {"residual": mean, "low": max(0.0, mean - half), "high": mean + half, "wrong": found["wrong"]}

@@ -25,6 +25,17 @@ class Retrieval(Parameters):
     noise_sd: float = Field(ge=0)  # in 8-bit levels (of 255), after the blur
 
 
+class Probe(Parameters):
+    """The logistic probe on frozen features: what it is fitted on and what is done to the images it is tested on."""
+
+    train_photos: int = Field(ge=2)  # at most so many train photos, spread evenly over the classes
+    seeds: int = Field(ge=1, le=20)  # draws of the train photos' weights
+    inverse_penalty: float = Field(gt=0)  # C of scikit-learn's LogisticRegression, on features of sd 1
+    blur: float = Field(ge=0)  # sigma in pixels of an image of side 96
+    noise_sd: float = Field(ge=0)  # in 8-bit levels (of 255)
+    jpeg_quality: int = Field(ge=1, le=95)  # Pillow's
+
+
 class CtViews(Parameters):
     """What of the val patients' slices the translations are held against: best what the translator was shown."""
 
@@ -46,8 +57,10 @@ class GanAudit(Parameters):
     photos: int = Field(ge=2)  # at most so many held-out photos, spread evenly over the classes
     confidence: float = Field(gt=0.5, lt=1)  # of the intervals
     retrieval: Retrieval
+    probe: Probe
+    brain: tuple[float, float]  # HU: what looks like brain, whose histogram is compared on its own
     ct: CtViews
     squeezed: tuple[float, float]  # HU: the range of the grey photos that show what contrast alone does to a classifier
     columns: int = Field(ge=1, le=24)  # photos and CT views that the sample grid shows
-    batch: int = Field(ge=1)  # images at once through the classifier, on each rank
+    batch: int = Field(ge=1)  # images at once through the network, on each rank
     classifier: HeldOutClassifier | None  # null: the CNN that corpus-pretrain@photos trained

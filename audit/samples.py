@@ -8,9 +8,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from corpus.contact_sheet import contact_sheet
-from corpus.windows import Window, Windows, to_windows
+from corpus.windows import Windows
 
 Levels = npt.NDArray[np.uint8]  # n×H×W×1, one channel over the HU range
+Images = npt.NDArray[np.uint8]  # n×H×W×3
 
 
 def spread_over_classes(labels: Sequence[int], rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
@@ -55,37 +56,22 @@ def ct_views(
     return ((cropped.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy(), rows
 
 
-def write_grid(
-    path: Path,
-    photos: npt.NDArray[np.uint8],
-    translated: Levels,
-    ct: Levels,
-    names: Sequence[str],
-    windows: Windows,
-    hu_range: tuple[float, float],
-    cell: int = 128,
-) -> None:
-    """A PNG of five rows: photos; translated as three windows in RGB, then in the first window; CT likewise.
+def write_grid(path: Path, rows: Sequence[tuple[Sequence[str], Images]], cell: int = 128) -> None:
+    """A PNG of rows of images, each (captions, n×H×W×3 uint8 of any side) and as long as the first; fewer repeat."""
+    count = len(rows[0][1])
+    cells, captions = [], []
+    for names, images in rows:
+        for i in range(count):
+            cells.append(_to_cell(images[i % len(images)], cell))
+            captions.append(names[i % len(names)])
+    contact_sheet(np.stack(cells), captions, columns=count, cell=cell).save(path)
 
-    `names` (n) are written under the photos. All rows have n columns; fewer CT views are repeated.
-    """
-    count = len(photos)
-    ct = ct[np.arange(count) % len(ct)]
-    first: Window = windows[0]
-    rows: list[npt.NDArray[np.uint8]] = [photos]
-    for levels in (translated, ct):
-        three = to_windows(levels, windows, *hu_range)
-        rows += [three, np.repeat(three[..., :1], 3, axis=-1)]
-    cells = np.stack([_to_cell(image, cell) for row in rows for image in row])
-    window = f"{first.level:g}/{first.width:g} HU"
-    captions = [
-        *names,
-        *["3 windows"] * count,
-        *[window] * count,
-        *["CT, 3 windows"] * count,
-        *[f"CT, {window}"] * count,
-    ]
-    contact_sheet(cells, captions, columns=count, cell=cell).save(path)
+
+def three_and_first(name: str, images: Images, windows: Windows) -> list[tuple[list[str], Images]]:
+    """Two rows for a grid: windowed images (n×H×W×3) in false colours, then their first window in grey."""
+    window = f"{windows[0].level:g}/{windows[0].width:g} HU"
+    first = np.repeat(images[..., :1], 3, axis=-1)
+    return [([f"{name}, windows"], images), ([f"{name}, {window}"], first)]
 
 
 def _to_cell(image: npt.NDArray[np.uint8], cell: int) -> npt.NDArray[np.uint8]:

@@ -11,7 +11,7 @@ are timed in turns on the same images, after one step that is not counted; a rat
 The practical peak is a 3×3 convolution of 256 channels at 64², forward and backward, in the same process: in bf16 where
 the device has units for it, else in fp32. A step's share of it counts the textbook's operations, so that work saved
 shows as speed. The peak memory is the largest resident size of a process that does three steps of one kind and nothing
-else (on a GPU: what torch allocated). `--quick` takes fewer turns and leaves out 256²: three minutes on two free cores.
+else (on a GPU: what torch allocated). `--quick` takes fewer turns and leaves out 256²: a few minutes on two free cores.
 With `--device cuda` 256² of 64 filters is timed at batches of 1, 4 and 16; no GPU has run this so far.
 """
 
@@ -82,8 +82,9 @@ def make_step(kind: str, size: Size, decisions: Decisions) -> Step:
         return lambda: textbook.step(x, y)
     batch = x, y, torch.zeros(size.batch, dtype=torch.int64, device=device)
     how = replace(decisions, compiled=kind == "compiled")
+    unwatched: Any = None  # steps alone are never validated
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    task = Translator(chosen, 0, accelerator, how, lambda seen: batch, lambda given: given, lambda *_: {})
+    task = Translator(chosen, 0, accelerator, how, lambda seen: batch, lambda given: given, unwatched)
     counts = iter(range(0, 10**9, size.batch))
     return lambda: task.step(batch, next(counts))
 
@@ -103,13 +104,13 @@ def practical_peak(decisions: Decisions, turns: int) -> float:
     layer = torch.nn.Conv2d(256, 256, 3, padding=1).to(device, decisions.dtype)
     images = torch.randn(1, 256, side, side, device=device, dtype=decisions.dtype)
     if decisions.precision == "bf16":
-        layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layer = layer.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
     images.requires_grad_()
 
     def both_ways() -> Tensor:
         out: Tensor = layer(images)
-        out.backward(torch.ones_like(out))
+        out.backward(torch.ones_like(out))  # type: ignore[no-untyped-call]
         return out
 
     seconds = min(timed(both_ways, device.type) for _ in range(turns + 1))
@@ -145,8 +146,10 @@ def peak_memory(kind: str, size: Size, decisions: Decisions) -> float:
         step()
     if decisions.torch_device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss of a process begins with its parent's on Linux
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def memory_apart(kind: str, size: Size, device: str) -> float:
@@ -204,7 +207,7 @@ def show(found: dict[str, Any]) -> Table:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Fewer turns, no 256²: three minutes on two free cores.")
+@click.option("--quick", is_flag=True, help="Fewer turns, no 256².")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--compiled", is_flag=True, help="Also through torch.compile.")
 @click.option("--turns", type=int, default=0, help="Steps of each kind; 0: 11, or 5 with --quick.")

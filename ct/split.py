@@ -38,6 +38,7 @@ class Split(NamedTuple):
 
     parts: pa.Table  # id, patient, part, half; in the order of the index
     train_ids: pa.Table  # id: all slices of the train patients
+    val_ids: pa.Table  # id: all slices of the val patients
     labels: dict[str, pa.Table]  # "train", "val", "test", "hold-out": id and the six LABELS of the labelled slices
     folds: pa.Table  # patient, id, fold or part: what `ct.folds.read_folds` reads
     findings: pa.Table  # slices that share their pixels, patients that share series (`ct.labels.FINDINGS`)
@@ -93,9 +94,13 @@ def split(index: pa.Table, labels: pa.Table, parameters: SplitCt, file: bytes | 
         }
     )
     check_no_leak(table, group)
+    train_ids, val_ids = (
+        pa.table({"id": index.column("id").filter(pa.array(name == part))}) for part in ("train", "val")
+    )
     return Split(
         table,
-        pa.table({"id": index.column("id").filter(pa.array(name == "train"))}),
+        train_ids,
+        val_ids,
         {part: _label_table(ids, value, labelled & (name == part)) for part in ("train", "val", "test", HOLD_OUT)},
         folds_table(index, {patient: group[patient] for patient in with_labels}, given.kind, given.of),
         sort_findings([find_identical(ids, owner, pixels, value), find_shared_series(ids, owner, linked)]),

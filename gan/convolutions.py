@@ -46,7 +46,7 @@ class NarrowConv2d(nn.Conv2d):
         taps = self.weight.flip(2, 3).permute(0, 2, 3, 1).reshape(-1, self.in_channels, 1, 1)
         # Summed in fp32 also under autocast: bf16 sums of 49 taps would be coarser than the convolution's.
         parts = functional.conv2d(x, taps).float()
-        size = [side + 2 * padding - kernel + 1 for side in x.shape[2:]]
+        size = tuple(side + 2 * padding - kernel + 1 for side in x.shape[2:])
         if self.padding_mode == "reflect":  # of the parts: a product with one pixel commutes with padding
             parts, padding = functional.pad(parts, (padding,) * 4, mode="reflect"), 0
         summed = functional.fold(parts.flatten(2), size, kernel, padding=kernel - 1 - padding)

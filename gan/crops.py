@@ -85,6 +85,15 @@ def cut(images: Tensor, views: Views, side: int, oversample: int) -> Tensor:
     return functional.avg_pool2d(samples, oversample) if oversample > 1 else samples
 
 
+def dequantised(images: Tensor) -> Tensor:
+    """Images with uniform noise as wide as one 8-bit level, from torch's global generator (Theis et al., 1511.01844).
+
+    Of a blank image (a white page, a slice of air) instance norm divides by almost nothing, layer after layer: without
+    the noise one such image has gradients of 1e29 and ends the training.
+    """
+    return images + (torch.rand_like(images) - 0.5) * (2 / 255)
+
+
 def tissue_share(images: Tensor, views: Views) -> Tensor:
     """Share of each view that is not air, for m views of each of n slices in turn (n·m): n×m in 0…1.
 

@@ -11,6 +11,26 @@ FIELDS = {11: (3, 1), 16: (4, 1), 23: (3, 2), 34: (4, 2), 47: (3, 3), 70: (4, 3)
 Upsampling = Literal["nearest", "transposed"]
 
 
+class Watch(Parameters):
+    """What a validation warns of, each threshold by the name of its figure in validation.csv (`gan/watch.py`)."""
+
+    after: int = Field(ge=0)  # images before which nothing is warned of: untrained networks do all of it
+    half_life: float = Field(gt=0)  # images after which a loss of the adversarial game counts half
+    fatal_after: int = Field(ge=0)  # validations in a row that CT's discriminator dominates, to stop; 0: never
+    change: float = Field(ge=0, le=2)  # least mean |translated - photo|, of -1…1
+    levels: float = Field(gt=0)  # most distance of the translations' levels to CT's, of the photos' own
+    diversity: float = Field(ge=0)  # least difference between two translations, of that between two CT views
+    likeness: float = Field(ge=0, le=2)  # most correlation of two translations, beyond that of two photos
+    domination: float = Field(gt=0)  # most lead of a generator's adversarial loss over its discriminator's: 0…1
+    confusion: float = Field(gt=0)  # most loss of a discriminator; 0.25: one that always answers ½, and equilibrium
+    telling: float = Field(ge=0)  # least lead of a discriminator's answers on real images over those on the other kind
+    checkerboard: float = Field(gt=0)  # most power at periods of 2 and 4 px, of CT's
+    hidden: float = Field(ge=1)  # most cycle error after noise on the translation, of that without
+    hidden_noise: float = Field(gt=0)  # sd of that noise in 8-bit levels
+    oversaturated: float = Field(ge=0, le=1)  # most share of pixels at the range's ends, beyond CT's
+    kid: int = Field(ge=2)  # held-out photos, and views of val patients' slices, that KID compares; at most
+
+
 class GanTrain(Parameters):
     """Photos ↔ CT slices, unpaired. Zhu, Park, Isola, Efros: CycleGAN (arXiv 1703.10593)."""
 
@@ -55,6 +75,8 @@ class GanTrain(Parameters):
     # Photo side
     photo_zoom: tuple[float, float]  # a crop is 1/zoom of the photo's side
     photo_flip: bool
+
+    watch: Watch
 
     @model_validator(mode="after")
     def _fits(self) -> "GanTrain":

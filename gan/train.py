@@ -15,9 +15,9 @@ from corpus.images import Images
 from gan import crops
 from gan.networks import BACK, FORWARD, save_generator
 from gan.parameters import GanTrain
-from gan.samples import write_grid
-from gan.translator import Generators, Translator
-from gan.watch import figures
+from gan.translator import Translator
+from gan.validation import Extract, Kid, Scanner, Validation, sample_name
+from gan.watch import History
 from settings.errors import BadArtifact, BadParameter
 from training.batches import IndexSampler
 from training.loop import Curves, Run, train
@@ -31,25 +31,38 @@ Batch = tuple[Tensor, Tensor, Tensor]  # photos, slices or CT views, the photos'
 
 @dataclass(frozen=True)
 class Sources:
-    """What the translator reads: rows of a photo corpus and rows of a one-channel CT corpus, train alone of both."""
+    """What the translator reads: rows of a photo corpus and rows of a one-channel CT corpus.
+
+    Trained on: train photos and train patients alone. KID alone sees held-out photos and val patients.
+    """
 
     photos: Images
     photo_rows: npt.NDArray[np.int64]
+    held_out_rows: npt.NDArray[np.int64]
     ct: Images
     ct_rows: npt.NDArray[np.int64]
+    val_rows: npt.NDArray[np.int64]
 
     @property
-    def hu(self) -> tuple[float, float]:
-        """HU at 0 and at 255 of the CT corpus."""
+    def scanner(self) -> Scanner:
+        """How the CT corpus reads."""
         low, high = self.ct.card["hu_range"]
-        return float(low), float(high)
+        return Scanner(self.ct.windows(), (float(low), float(high)))
+
+    def val_patients(self, rows: npt.NDArray[np.int64]) -> list[str]:
+        """Whose slices these rows of the CT corpus are."""
+        owners = self.ct.column("patient")
+        return [owners[row] for row in rows]
 
 
-def open_sources(photos: Path, ct: Path, train_ids: Sequence[str], parameters: GanTrain) -> Sources:
-    """Open both corpora and choose their train rows: photos of the part "train", slices of train patients.
+def open_sources(
+    photos: Path, ct: Path, train_ids: Sequence[str], val_ids: Sequence[str], parameters: GanTrain
+) -> Sources:
+    """Open both corpora and choose their rows: photos of the part "train" and held-out ones, slices of train patients
+    and of val's.
 
     Raises BadParameter when a corpus is too small in pixels for `gan_train.side`: what zoom shows must have been
-    stored, BadArtifact when a part is empty. For crops, slices with too little tissue for any crop are left out.
+    stored, BadArtifact when a train part is empty. For crops, slices with too little tissue for any crop are left out.
     """
     images, slices = Images(photos, "photos"), Images(ct, "hu")
     wanted = parameters.side * (2 if parameters.ct_view == "crops" else 1)
@@ -62,15 +75,17 @@ def open_sources(photos: Path, ct: Path, train_ids: Sequence[str], parameters: G
         raise BadParameter(
             f"gan_train.side: {parameters.side} px is more than photos have ({images.side}); raise prepare_photos.side"
         )
-    photo_rows = np.flatnonzero(np.array(images.column("part")) == "train")
-    ct_rows = slices.rows_of(train_ids)
+    part = np.array(images.column("part"))
+    photo_rows, held_out_rows = np.flatnonzero(part == "train"), np.flatnonzero(part == "val")
+    ct_rows, val_rows = slices.rows_of(train_ids), slices.rows_of(val_ids)
     if parameters.ct_view == "crops":
         # The smallest crop is 1/zoom² of the slice, and a share of it must be tissue.
-        ct_rows = _with_tissue(slices, ct_rows, parameters.ct_tissue / parameters.ct_zoom[1] ** 2)
+        share = parameters.ct_tissue / parameters.ct_zoom[1] ** 2
+        ct_rows, val_rows = (_with_tissue(slices, rows, share) for rows in (ct_rows, val_rows))
     for rows, where in ((photo_rows, photos), (ct_rows, ct)):
         if not len(rows):
             raise BadArtifact(f"{where}: has no image of the train part; check the split's shares and rerun its stage")
-    return Sources(images, photo_rows, slices, ct_rows)
+    return Sources(images, photo_rows, held_out_rows, slices, ct_rows, val_rows)
 
 
 class Feed:
@@ -105,16 +120,18 @@ class Feed:
             ct_views = crops.random_views(len(slices), (1.0, 1.0), p.ct_rotate, p.ct_flip, self.device)
         shown = crops.cut(photos, photo_views, p.side, crops.oversampling(photos.shape[-1], p.side, p.photo_zoom[0]))
         cts = crops.cut(slices, ct_views, p.side, crops.oversampling(slices.shape[-1], p.side, 1.0))
+        shown, cts = crops.dequantised(shown), crops.dequantised(cts)
         if p.channels == 3:
-            cts = crops.windowed(cts, self.sources.ct.windows(), self.sources.hu)
+            cts = crops.windowed(cts, *self.sources.scanner)
         return shown, cts, batch[2].to(self.device, non_blocking=True)
 
-    def fixed(self, count: int, seed: int) -> Batch:
-        """`count` views of rows spread evenly over both train parts, the same whenever and wherever it is called."""
-        s = self.sources
-        chosen = [r[np.linspace(0, len(r) - 1, count).astype(np.int64)] for r in (s.photo_rows, s.ct_rows)]
+    def fixed(
+        self, photo_rows: npt.NDArray[np.int64], ct_rows: npt.NDArray[np.int64], seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Views of these rows, cut like those for training, the same whenever and wherever it is called."""
         torch.manual_seed(seed)  # the loop seeds each step itself
-        return self.views(self._batch(*chosen))
+        photos, cts, _ = self.views(self._batch(photo_rows, ct_rows))
+        return photos, cts
 
     def _batch(self, photo_rows: npt.NDArray[np.int64], ct_rows: npt.NDArray[np.int64]) -> Batch:
         s = self.sources
@@ -122,28 +139,9 @@ class Feed:
         return torch.from_numpy(photos), torch.from_numpy(slices), torch.from_numpy(self.labels[photo_rows])
 
 
-class Look:
-    """Validation on fixed train photos and CT views: figures, and a sample grid in `folder` (by the main process)."""
-
-    def __init__(
-        self, fixed: Batch, sources: Sources, folder: Path, accelerator: "Accelerator", decisions: Decisions
-    ) -> None:
-        self.photos, self.cts, _ = fixed
-        self.sources, self.folder, self.accelerator, self.decisions = sources, folder, accelerator, decisions
-
-    def __call__(self, generators: Generators, images_seen: int) -> dict[str, float]:
-        """Every rank computes the same, from the same weights and images."""
-        with torch.no_grad(), self.decisions.autocast():
-            translated, as_photos = generators.to_ct(self.photos), generators.to_photo(self.cts)
-            cycled = generators.to_photo(translated)
-        if self.accelerator.is_main_process:
-            write_grid(
-                self.folder / sample_name(images_seen),
-                self.photos, translated, cycled, self.cts, as_photos,
-                self.sources.ct.windows()[0], self.sources.hu,
-            )  # fmt: skip
-        channel, hu = crops.hu_channel(self.cts.shape[1], self.sources.ct.windows(), self.sources.hu)
-        return figures(self.photos, translated, cycled, self.cts, hu, channel)
+def spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """`count` of the rows, spread evenly; some of them twice where there are fewer."""
+    return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
 
 
 def _with_tissue(slices: Images, rows: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.int64]:
@@ -157,34 +155,45 @@ def _with_tissue(slices: Images, rows: npt.NDArray[np.int64], share: float) -> n
     return np.concatenate(kept) if kept else rows
 
 
-def sample_name(images_seen: int) -> str:
-    """File name of a sample grid; names sort by images seen."""
-    return f"samples-{images_seen:09d}.png"
-
-
 def make_translator(
     sources: Sources,
     parameters: GanTrain,
     run: Run,
     accelerator: "Accelerator",
     decisions: Decisions,
+    extract: Extract | None = None,
     classifier: Callable[[Tensor], Tensor] | None = None,
 ) -> Translator:
-    """The task that `train_translator` trains."""
+    """The task that `train_translator` trains. Without `extract`, or with too few images for it, there is no KID."""
     feed = Feed(sources, parameters, run.seed, accelerator.process_index, accelerator.num_processes, accelerator.device)
-    fixed = feed.fixed(parameters.samples, run.seed)
+    photo_rows, ct_rows = (spread(of, parameters.samples) for of in (sources.photo_rows, sources.ct_rows))
+    fixed = feed.fixed(photo_rows, ct_rows, run.seed)
     assert fixed[0].shape[1] == fixed[1].shape[1] == parameters.channels, "both domains have the same channels"
-    look = Look(fixed, sources, run.work, accelerator, decisions)
+    look = Validation(
+        *fixed,
+        parameters, sources.scanner, make_kid(feed, run.seed, extract) if extract else None,
+        run, accelerator, decisions,
+    )  # fmt: skip
 
     def judge(translated: Tensor) -> Tensor:
         """What the classifier, which reads three windows, says of translations."""
         assert classifier is not None
         one = translated.shape[1] == 1
-        return classifier(crops.windowed(translated, sources.ct.windows(), sources.hu) if one else translated)
+        return classifier(crops.windowed(translated, *sources.scanner) if one else translated)
 
     return Translator(
         parameters, run.seed, accelerator, decisions, feed.read, feed.views, look, judge if classifier else None
     )
+
+
+def make_kid(feed: Feed, seed: int, extract: Extract) -> Kid | None:
+    """KID of held-out photos to val patients, at most `gan_train.watch.kid` of each; None for fewer than two."""
+    sources, most = feed.sources, feed.parameters.watch.kid
+    photo_rows, val_rows = (spread(of, min(most, len(of))) for of in (sources.held_out_rows, sources.val_rows))
+    if min(len(photo_rows), len(val_rows)) < 2:
+        return None
+    photos, cts = feed.fixed(photo_rows, val_rows, seed)
+    return Kid(photos, cts, sources.val_patients(val_rows), feed.parameters.batch, sources.scanner, extract)
 
 
 def train_translator(
@@ -194,19 +203,22 @@ def train_translator(
     out: Path,
     accelerator: "Accelerator",
     decisions: Decisions,
+    extract: Extract | None = None,
     classifier: Callable[[Tensor], Tensor] | None = None,
 ) -> Curves:
-    """Train and, on the main process, write the artifact: averaged generators, curves, sample grids, card.
+    """Train and, on the main process, write the artifact: averaged generators, curves, warnings, sample grids, card.
 
-    `classifier`: logits of photos' classes for n×3×H×W in -1…1 (the three windows), differentiable; for `consistency`.
+    `extract`: features for KID of images in three windows. `classifier`: logits of photos' classes for n×3×H×W in -1…1
+    (the three windows), differentiable; for `consistency`.
     """
-    task = make_translator(sources, parameters, run, accelerator, decisions, classifier)
+    task = make_translator(sources, parameters, run, accelerator, decisions, extract, classifier)
     curves = train(task, run, accelerator, decisions)
     if accelerator.is_main_process:
         averaged = task.averaged.module
         save_generator(averaged.to_ct, out / FORWARD)
         save_generator(averaged.to_photo, out / BACK)
         curves.write(out)
+        History(**task.look.state()).write(out / "warnings.csv")
         for row in curves.validation:
             name = sample_name(int(row["images"]))
             (out / name).write_bytes((run.work / name).read_bytes())

@@ -5,7 +5,7 @@ translation of one generator are one batch, and so are real and translated image
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
@@ -15,6 +15,7 @@ from gan.losses import adversarial, consistency, discrimination, distance, retur
 from gan.networks import Discriminator, Generator
 from gan.parameters import GanTrain
 from gan.pool import ImagePool
+from gan.watch import Recent
 from training.batches import step_seed
 from training.precision import Decisions
 from training.schedule import constant_then_linear
@@ -73,12 +74,27 @@ class Discriminators(nn.Module):
         return self.ct(cts), self.photo(photos)
 
 
+class Look(Protocol):
+    """Validation of the averaged generators, with the discriminators and the adversarial losses of late (`Recent`)."""
+
+    def __call__(
+        self, generators: Generators, discriminators: Discriminators, recent: Tensor, images_seen: int
+    ) -> dict[str, float]:
+        """Figures by name, the same on every rank."""
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers of earlier validations."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+
 class Translator:
     """A `training.loop.Task`: networks, optimisers, pools; `read` and `views` bring the images, `look` validates.
 
     `read(images_seen)` gives this rank's batch from disk, `views(batch)` its (photos, CT views, the photos' class
-    numbers) on the device, images n×C×side×side in -1…1; `look(generators, images_seen)` the validation figures of the
-    averaged generators. `judge(translations)`: a photo classifier's logits, differentiable; needed for `consistency`.
+    numbers) on the device, images n×C×side×side in -1…1; `look` validates. `judge(translations)`: a photo classifier's
+    logits, differentiable; needed for `consistency`.
     """
 
     def __init__(
@@ -89,7 +105,7 @@ class Translator:
         decisions: Decisions,
         read: Callable[[int], Any],
         views: Callable[[Any], tuple[Tensor, Tensor, Tensor]],
-        look: Callable[[Generators, int], dict[str, float]],
+        look: Look,
         judge: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         assert judge is not None or not parameters.consistency, "consistency needs a classifier"
@@ -117,9 +133,13 @@ class Translator:
             for name, module in (("generators", self.generators), ("discriminators", self.discriminators))
         }
         self.pools = {name: ImagePool(parameters.pool, self.device) for name in ("ct", "photo")}
+        self.recent = Recent(0.5 ** (parameters.batch / parameters.watch.half_life))
 
     def step(self, batch: Any, images_seen: int) -> dict[str, Tensor]:
         p = self.parameters
+        if self.decisions.compiled and self.decisions.torch_device == "cuda":
+            # What the step before gave may be overwritten.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         total = -(-p.images // p.batch) * p.batch
         rate = p.learning_rate * constant_then_linear(images_seen, total, p.constant_share)
         photos, cts, labels = self.views(batch)
@@ -136,6 +156,7 @@ class Translator:
         self._descend(discriminators, losses["discriminator_ct"] + losses["discriminator_photo"], rate)
 
         self.averaged.update(self.generators, step=images_seen // p.batch + 1)
+        self.recent.add(losses)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def generator_losses(self, photos: Tensor, cts: Tensor, labels: Tensor) -> tuple[Made, dict[str, Tensor]]:
@@ -178,7 +199,7 @@ class Translator:
         }
 
     def evaluate(self, images_seen: int) -> dict[str, float]:
-        return self.look(self.averaged.module, images_seen)
+        return self.look(self.averaged.module, self.discriminators, self.recent.means(), images_seen)
 
     def modules(self) -> list[nn.Module]:
         return [self.generators, self.discriminators, self.averaged.module]
@@ -189,10 +210,11 @@ class Translator:
             "discriminators": self.discriminators.state_dict(),
             "averaged": self.averaged.module.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "look": self.look.state(),
         }
 
     def own_state(self) -> dict[str, Any]:
-        return {name: pool.state() for name, pool in self.pools.items()}
+        return {**{name: pool.state() for name, pool in self.pools.items()}, "recent": self.recent.state()}
 
     def restore(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
         self.generators.load_state_dict(shared["generators"])
@@ -202,6 +224,8 @@ class Translator:
             optimiser.load_state_dict(shared["optimisers"][name])
         for name, pool in self.pools.items():
             pool.restore(own.get(name, {}))
+        self.recent.restore(own.get("recent", {}), self.device)
+        self.look.restore(shared["look"])
 
     def _descend(self, optimiser: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
         optimiser.zero_grad(set_to_none=True)

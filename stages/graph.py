@@ -74,7 +74,7 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
     curves = sorted(
         f"{out}/{file}.csv"
         for node in graph
-        if node.name in ("gan-train", "corpus-pretrain", "gan-pretrain", "cnn-finetune", "vit-train")
+        if node.name in ("corpus-pretrain", "gan-pretrain", "cnn-finetune", "vit-train")
         for out in all_outs(node)
         if out not in untrained
         for file in ("training", "validation")
@@ -86,7 +86,12 @@ def render(params: dict[str, Any]) -> dict[str, Any]:
     return {
         "stages": stages,
         "metrics": ["artifacts/audit/metrics.json", *metrics] if "gan-audit" in names else metrics,
-        "plots": [*({path: {"x": "images"}} for path in curves), *pictures, *_score_plots(params)],
+        "plots": [
+            *_translator_plots(params["gan_train"]),
+            *({path: {"x": "images"}} for path in curves),
+            *pictures,
+            *_score_plots(params),
+        ],
     }
 
 
@@ -104,6 +109,32 @@ def _slots(name: str, table: dict[str, list[str]], key: str) -> dict[str, str]:
     """name0 … nameK of one item, K + 1 = the longest list; a shorter one repeats its last."""
     longest = max(map(len, table.values()), default=0)
     return {f"{name}{i}": table[key][min(i, len(table[key]) - 1)] for i in range(longest)}
+
+
+def _translator_plots(section: dict[str, Any]) -> list[dict[str, Any]]:
+    """Plots of gan-train: curves that belong together in one, and KID beside its floor."""
+    sides = ("ct", "photo")
+    cycle = [f"cycle_{side}" for side in sides]
+    game = [f"{loss}_{side}" for loss in ("adversarial", "discriminator") for side in sides]
+    shown: list[tuple[str, str, list[str], str]] = [
+        ("adversarial losses", "training", game, "squared error"),
+        ("cycle and identity losses", "training", cycle, "mean absolute error"),
+        ("KID of translations to val patients", "validation", ["kid", "kid_floor"], "KID"),
+        (
+            "figures of translations, of CT's or the photos' own",
+            "validation",
+            ["diversity", "levels", "hidden"],
+            "ratio",
+        ),
+        ("who wins: 0 in equilibrium", "validation", [f"domination_{side}" for side in sides], "loss"),
+        ("warnings", "validation", ["warnings"], "count"),
+    ]
+    if section["identity"]:  # without it there is no such loss
+        cycle += [f"identity_{side}" for side in sides]
+    return [
+        {f"translator: {title}": {"x": "images", "y": {f"artifacts/gan/{file}.csv": columns}, "y_label": label}}
+        for title, file, columns, label in shown
+    ]
 
 
 def to_yaml(content: dict[str, Any]) -> str:

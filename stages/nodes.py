@@ -6,6 +6,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from audit.kinds import MADE_HERE
 from audit.parameters import GanAudit
 from backbones.parameters import STARTS, Cnn, CnnFinetune, CorpusPretrain, ExtractFeatures, Weights, pretrained
 from corpus.windows import hu_range, parse_windows
@@ -27,7 +28,7 @@ SECTIONS: dict[str, type[Parameters]] = {
 TABLES = ("cnns", "variants", "corpora")
 SPLIT = {
     name: f"artifacts/split/{name}.parquet"
-    for name in ("train-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
+    for name in ("train-ids", "val-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
 }
 
 
@@ -81,20 +82,6 @@ def validate(params: dict[str, Any]) -> None:
         _check_variant(name, variant, cnns, params["extract_features"]["cache"])
 
 
-def _check_consistency(params: dict[str, Any]) -> None:
-    """BadParameter where the translator would be held to a classifier that is, or comes from, the audit's own."""
-    if not params["gan_train"]["consistency"]:
-        return
-    own, audit = params["imagenet"], params["gan_audit"]["classifier"]
-    if not own:
-        raise BadParameter("gan_train.consistency: needs a CNN to probe; name a weights file in imagenet, or take 0")
-    if not audit or audit["sha256"] == own["sha256"]:
-        raise BadParameter(
-            "gan_train.consistency: the audit's classifier must be another network than that of imagenet, on which the "
-            "translator's is fitted; name another file in gan_audit.classifier, or take 0"
-        )
-
-
 def _check_variant(name: str, variant: Variant, cnns: dict[str, Cnn], cache: bool) -> None:
     for cnn in variant.cnns:
         if cnn not in cnns:
@@ -108,6 +95,20 @@ def _check_variant(name: str, variant: Variant, cnns: dict[str, Cnn], cache: boo
         raise BadParameter(
             f"variants.{name}.cnns: see slices of different sides, so no common random view; "
             "give them one side, or set extract_features.cache to true"
+        )
+
+
+def _check_consistency(params: dict[str, Any]) -> None:
+    """BadParameter where the translator would be held to a classifier that is, or comes from, the audit's own."""
+    if not params["gan_train"]["consistency"]:
+        return
+    own, audit = params["imagenet"], params["gan_audit"]["classifier"]
+    if not own:
+        raise BadParameter("gan_train.consistency: needs a CNN to probe; name a weights file in imagenet, or take 0")
+    if not audit or audit["sha256"] == own["sha256"]:
+        raise BadParameter(
+            "gan_train.consistency: the audit's classifier must be another network than that of imagenet, on which the "
+            "translator's is fitted; name another file in gan_audit.classifier, or take 0"
         )
 
 
@@ -151,12 +152,19 @@ def _data(params: dict[str, Any]) -> list[Node]:
 def _translator(params: dict[str, Any]) -> list[Node]:
     """Photos into the look of CT, and whether that is any good."""
     classifier = [] if params["gan_audit"]["classifier"] else ["artifacts/pretrained/photos"]
-    probed = ["imagenet", "corpus_pretrain.architecture"] if params["gan_train"]["consistency"] else []
+    beside = [path for name, path in controls(params).items() if params["corpora"][name]["kind"] not in MADE_HERE]
     return [
         Node(
             "gan-train",
-            ["artifacts/photos", _hu(params), SPLIT["train-ids"]],
-            ["gan_train", "prepare_ct.hu_side", "seed", *probed],
+            ["artifacts/photos", _hu(params), SPLIT["train-ids"], SPLIT["val-ids"], *_imagenet(params)],
+            [
+                "gan_train",
+                "prepare_ct.hu_side",
+                "imagenet",
+                "corpus_pretrain.architecture",
+                "corpus_pretrain.side",
+                "seed",
+            ],
             ["artifacts/gan"],
             ranks=True,
         ),
@@ -171,10 +179,11 @@ def _translator(params: dict[str, Any]) -> list[Node]:
         *_corpora(params),
         Node(
             "gan-audit",
-            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier],
+            ["artifacts/photos", "artifacts/translated", _hu(params), SPLIT["parts"], *classifier, *beside],
             ["gan_audit", "prepare_ct.hu_side", "seed"],
             ["artifacts/audit"],
             ranks=True,
+            files=["audit/audit.html.j2"],
         ),
         Node(
             "gan-pretrain",

@@ -37,6 +37,7 @@ def run(job: Job) -> None:
     _check_findings(job, findings, parameters)
 
     pq.write_table(result.train_ids, job.out("artifacts/split/train-ids.parquet"))
+    pq.write_table(result.val_ids, job.out("artifacts/split/val-ids.parquet"))
     pq.write_table(result.parts, job.out("artifacts/split/parts.parquet"))
     for part, table in result.labels.items():
         pq.write_table(table, job.out(f"artifacts/split/labels-{part}.parquet"))

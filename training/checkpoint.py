@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from settings.errors import TrainingFailed
 from training.precision import Decisions, has_compiler
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def latest(work: Path) -> Path | None:
     """The newest whole state under `work`, or None."""
-    states = sorted(path for path in work.glob("state-*") if path.suffix != ".part")
+    states = _states(work)
     return states[-1] if states else None
 
 
@@ -32,15 +33,22 @@ def save(
     decisions: Decisions,
     shared: dict[str, Any],
     own: dict[str, Any],
+    good: int = 0,
 ) -> None:
-    """Save the state at `images_seen` and remove the one before. Called by every rank; rank 0 writes `shared`.
+    """Save the state at `images_seen`, and remove those before but the newest of at most `good` images.
 
-    Both dictionaries hold tensors, numbers, strings, lists and dictionaries only (they are read with
-    `weights_only=True`).
+    Called by every rank; rank 0 writes `shared`. Both dictionaries hold tensors, numbers, strings, lists and
+    dictionaries only (they are read with `weights_only=True`). TrainingFailed, and nothing saved or removed, when a
+    tensor of `shared` is not finite.
     """
     path = work / f"state-{images_seen:012d}"
     if path.exists():  # a run that was resumed at its end
         return
+    if not _finite(shared):
+        raise TrainingFailed(
+            f"weights, averages or moments are not finite at {images_seen:,} images; the last state is kept: "
+            "lower the learning rate"
+        )
     part = path.with_suffix(".part")
     if accelerator.is_main_process:
         shutil.rmtree(part, ignore_errors=True)
@@ -53,10 +61,20 @@ def save(
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         part.rename(path)
+        keep = {path, *[state for state in _states(work) if _images(state) <= good][-1:]}
         for old in work.glob("state-*"):
-            if old != path:
+            if old not in keep:
                 shutil.rmtree(old)
     accelerator.wait_for_everyone()
+
+
+def roll_back(work: Path, good: int) -> None:
+    """Remove the states of more than `good` images, if there is an earlier one."""
+    states = _states(work)
+    if any(_images(state) <= good for state in states):
+        for state in states:
+            if _images(state) > good:
+                shutil.rmtree(state)
 
 
 def load(path: Path, rank: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -85,6 +103,24 @@ def settle(work: Path, decisions: Decisions, accelerator: "Accelerator") -> Deci
     words += ["compiled"] if settled.compiled else []
     accelerator.print(f"computing: {', '.join(words)}, {settled.threads} threads, {accelerator.num_processes} ranks")
     return settled
+
+
+def _states(work: Path) -> list[Path]:
+    """Whole states, oldest first."""
+    return sorted(path for path in work.glob("state-*") if path.suffix != ".part")
+
+
+def _images(state: Path) -> int:
+    return int(state.name.removeprefix("state-"))
+
+
+def _finite(value: Any) -> bool:
+    """Whether every tensor in nested dictionaries and lists is finite."""
+    if isinstance(value, dict):
+        return all(_finite(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return all(_finite(part) for part in value)
+    return not isinstance(value, torch.Tensor) or bool(torch.isfinite(value).all())
 
 
 def _made_by(decisions: Decisions, ranks: int) -> dict[str, Any]:

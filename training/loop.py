@@ -20,7 +20,7 @@ from torch import nn
 
 from settings.errors import Interrupted, TrainingFailed
 from training.batches import seed_step
-from training.checkpoint import latest, load, save
+from training.checkpoint import latest, load, roll_back, save
 from training.precision import Decisions
 from training.ranks import check_agreement, mean_buffers
 
@@ -40,7 +40,11 @@ class Task(Protocol):
         """One optimiser step; returns detached scalar losses by name, on the device (no `.item()` here)."""
 
     def evaluate(self, images_seen: int) -> dict[str, float]:
-        """Validation figures by name, the same on every rank; runs at intervals and at the end."""
+        """Validation figures by name, the same on every rank; runs at intervals and at the end.
+
+        A figure `failing` above 0 says that the training may be lost: the state before it is then kept beside newer
+        ones, and is all that stays when this raises TrainingFailed.
+        """
 
     def modules(self) -> list[nn.Module]:
         """Every network whose weights all ranks must hold alike."""
@@ -92,6 +96,11 @@ class Curves:
     training: list[Row]
     validation: list[Row]
 
+    @property
+    def good(self) -> int:
+        """Images seen at the last validation that says it is not failing; 0 without one."""
+        return int(max((row["images"] for row in self.validation if row.get("failing") == 0), default=0))
+
     def write(self, folder: Path) -> None:
         """`training.csv` and `validation.csv`, for `dvc plots`."""
         for name, rows in (("training", self.training), ("validation", self.validation)):
@@ -104,8 +113,8 @@ class Curves:
 def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions) -> Curves:
     """Train until `run.total` images were seen, resuming from the newest state under `run.work`.
 
-    Raises TrainingFailed on a non-finite loss (the last saved state stays) and Interrupted after SIGTERM or SIGINT
-    (the state is saved first).
+    Raises TrainingFailed on a non-finite loss or weight, or where the task's validation does (the last good state
+    stays), and Interrupted after SIGTERM or SIGINT (the state is saved first).
     """
     rank, ranks = accelerator.process_index, accelerator.num_processes
     total = math.ceil(run.total / run.batch) * run.batch
@@ -123,7 +132,7 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
         mean_buffers(accelerator, task.modules())
         check_agreement(accelerator, task.modules())
         shared = {"task": task.state(), "sums": sums.sums, "steps": sums.steps, **vars(curves)}
-        save(run.work, seen, accelerator, decisions, shared, task.own_state())
+        save(run.work, seen, accelerator, decisions, shared, task.own_state(), curves.good)
 
     progress = _Progress(run, total, seen, accelerator.is_main_process)
     with _stop_signal() as stop, ThreadPoolExecutor(1) as ahead:
@@ -143,7 +152,12 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
                 curves.training.append({"images": seen, **sums.take(run.name, seen)})
             if seen == total or seen // run.evaluate_every > (seen - run.batch) // run.evaluate_every:
                 mean_buffers(accelerator, task.modules())
-                curves.validation.append({"images": seen, **task.evaluate(seen)})
+                try:
+                    curves.validation.append({"images": seen, **task.evaluate(seen)})
+                except TrainingFailed:
+                    if accelerator.is_main_process:
+                        roll_back(run.work, curves.good)
+                    raise
                 finished = seen == total or ends_early(curves.validation, run.patience)
             progress.show(seen, curves)
             if finished:
@@ -196,6 +210,7 @@ class _Progress:
         self.run, self.total, self.first, self.speaks = run, total, seen, speaks
         self.started = self.last = time.monotonic()
         self.waited = 0.0
+        self.shown = 0  # images of the validation shown last
 
     def show(self, seen: int, curves: Curves) -> None:
         now = time.monotonic()
@@ -204,10 +219,10 @@ class _Progress:
         self.last = now
         rate = (seen - self.first) / (now - self.started)
         left = int((self.total - seen) / rate)
-        figures = {
-            **(curves.training[-1] if curves.training else {}),
-            **(curves.validation[-1] if curves.validation else {}),
-        }
+        figures = {**curves.training[-1]} if curves.training else {}
+        if curves.validation and curves.validation[-1]["images"] > self.shown:  # once each: they may be many
+            figures |= curves.validation[-1]
+            self.shown = int(curves.validation[-1]["images"])
         words = " ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "images")
         print(
             f"{self.run.name}: {seen:,}/{self.total:,} images  {rate:.1f}/s  {left // 60}:{left % 60:02d} left  "

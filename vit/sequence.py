@@ -1,6 +1,6 @@
 """Context between slices: a second encoder whose tokens are the slices of a series.
 
-Slice head and series encoder are one network, trained in one go on the head half (docs/adr/0005-context-between-
+Slice head and series encoder are one network, trained in one go on the head half (docs/adr/0004-context-between-
 slices.md). Attention knows how many millimetres lie between two slices, not their numbers: a slice that is missing
 leaves its gap, and a series may have any length.
 """

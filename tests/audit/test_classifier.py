@@ -10,8 +10,11 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import nn
 
-from audit.classifier import classify, load_timm
-from settings.errors import BadInput, BadParameter
+from audit.classifier import Audited, imagenet_columns, load_timm, load_trained
+from backbones.extractor import extract
+from backbones.feature_cnn import build, save_weights
+from corpus.card import write_card
+from settings.errors import BadArtifact, BadInput, BadParameter
 from training.precision import Decisions
 
 NAME = "test_efficientnet.r160_in1k"  # timm's own miniature
@@ -21,6 +24,10 @@ FP32 = Decisions("cpu", "fp32", False, torch.get_num_threads())
 @pytest.fixture(scope="module")
 def accelerator() -> Accelerator:
     return Accelerator(cpu=True)
+
+
+def logits(audited: Audited, images: np.ndarray, accelerator: Accelerator, batch: int = 5) -> np.ndarray:
+    return audited.logits(extract(audited.extractor, images, batch, accelerator, FP32))
 
 
 def weights(folder: Path) -> tuple[Path, nn.Module]:
@@ -36,21 +43,14 @@ def test_logits_are_timms_own(tmp_path: Path, accelerator: Accelerator) -> None:
     file, network = weights(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     columns = np.array([7, 3, 500])
-    found = classify(load_timm(NAME, file, 32), images, columns, 2, accelerator, FP32)
+    audited = load_timm(NAME, file, 32)
+    found = logits(audited, images, accelerator)[:, columns]
     scale: Any = network.pretrained_cfg
     mean, std = (torch.tensor(scale[key]) for key in ("mean", "std"))
     with torch.inference_mode():
         expected = network(((torch.tensor(images).float() / 255 - mean) / std).permute(0, 3, 1, 2))[:, columns]
     assert found.shape == (5, 3) and np.allclose(found, expected, atol=1e-4)
-    assert np.allclose(found, classify(load_timm(NAME, file, 32), images, columns, 5, accelerator, FP32), atol=1e-5)
-
-
-def test_images_are_resized_to_the_classifiers_side(tmp_path: Path, accelerator: Accelerator) -> None:
-    file, _ = weights(tmp_path)
-    images = np.full((1, 48, 48, 3), 77, np.uint8)
-    model = load_timm(NAME, file, 32)
-    large, small = (classify(model, part, None, 1, accelerator, FP32) for part in (images, images[:, :32, :32]))
-    assert np.allclose(large, small, atol=1e-5)
+    assert audited.extractor.name == f"{NAME}, w.safetensors, at 32 px"
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
@@ -61,28 +61,24 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
         load_timm("resnet18", file, 32)
 
 
-def test_ranks_share_the_rows(accelerator: Accelerator) -> None:
-    """Each of three ranks computes its rows; what `gather` gives is put back in order."""
-    images = np.arange(7, dtype=np.uint8)[:, None, None, None].repeat(3, axis=-1)
+def test_a_trained_cnn_is_split_likewise(tmp_path: Path, accelerator: Accelerator) -> None:
+    folder = tmp_path / "pretrained/photos"
+    folder.mkdir(parents=True)
+    model = build(NAME, 3, 1e-5).eval()
+    save_weights(model, folder)
+    write_card(folder, "classifier", architecture=NAME, outputs=3, batchnorm_eps=1e-5, side=32, classes=["a", "b", "c"])
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    audited, card = load_trained(folder)
+    with torch.inference_mode():
+        expected = model(torch.tensor(images).permute(0, 3, 1, 2) / 127.5 - 1)
+    assert card["classes"] == ["a", "b", "c"] and np.allclose(logits(audited, images, accelerator), expected, atol=1e-4)
+    assert audited.extractor.name == f"{NAME} of pretrained/photos at 32 px"
 
-    class First(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return images[:, 0, 0, :2].float()
 
-    class Rank:
-        num_processes, device = 3, torch.device("cpu")
-
-        def __init__(self, rank: int, gathered: list[torch.Tensor]) -> None:
-            self.process_index, self.gathered = rank, gathered
-
-        def gather(self, mine: torch.Tensor) -> torch.Tensor:
-            self.gathered.append(mine)
-            return torch.cat([*self.gathered, *[torch.zeros_like(mine)] * (3 - len(self.gathered))])
-
-    gathered: list[torch.Tensor] = []
-    for rank in range(3):
-        found = classify(First(), images, None, 2, Rank(rank, gathered), FP32)
-    assert found[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6]
+def test_columns_are_the_corpus_classes() -> None:
+    assert imagenet_columns({"classes": ["n3", "n1"], "imagenet_index": ["n1", "n2", "n3"]}).tolist() == [2, 0]
+    with pytest.raises(BadArtifact, match=r"n9 has no ImageNet index.*synset_words\.txt"):
+        imagenet_columns({"classes": ["n9"]})
 
 
 def test_the_held_out_classifier_on_real_photos(accelerator: Accelerator) -> None:
@@ -101,5 +97,5 @@ def test_the_held_out_classifier_on_real_photos(accelerator: Accelerator) -> Non
     )
     images = np.stack([read_photo(file.read_bytes(), 224) for _, file in files])
     columns = np.array([words.index(wnid) for wnid in classes])
-    logits = classify(model, images, columns, 10, accelerator, FP32)
-    assert (logits.argmax(1) == [label for label, _ in files]).mean() >= 0.95
+    named = logits(model, images, accelerator)[:, columns].argmax(1)
+    assert (named == [label for label, _ in files]).mean() >= 0.95

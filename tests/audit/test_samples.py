@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from audit.samples import ct_views, spread_evenly, spread_over_classes, write_grid
-from corpus.windows import Window
+from audit.samples import ct_views, spread_evenly, spread_over_classes, three_and_first, write_grid
+from corpus.windows import Window, to_windows
 
 WINDOWS = (Window(40, 80), Window(80, 200), Window(40, 380))
 
@@ -38,11 +38,15 @@ def test_crops_lie_inside_the_head_and_the_whole_does_not() -> None:
     assert np.abs(whole.astype(int) - head()).max() <= 1
 
 
-def test_the_grid_has_five_rows(tmp_path: Path) -> None:
+def test_the_grid(tmp_path: Path) -> None:
     photos = np.full((3, 20, 20, 3), 90, np.uint8)
-    write_grid(tmp_path / "grid.png", photos, head()[:3], head()[:2], ["a", "b", "c"], WINDOWS, (-150, 230), cell=40)
+    seen = to_windows(head()[:2], WINDOWS, -150, 230)
+    rows = [(["a", "b", "c"], photos), *three_and_first("CT", seen, WINDOWS)]
+    assert [captions for captions, _ in rows[1:]] == [["CT, windows"], ["CT, 40/80 HU"]]
+    assert (rows[2][1][..., 0] == seen[..., 0]).all() and (rows[2][1][..., 2] == seen[..., 0]).all()
+    write_grid(tmp_path / "grid.png", rows, cell=40)
     width, height = Image.open(tmp_path / "grid.png").size
-    assert width > 3 * 40 and height > 5 * 40
+    assert 3 * 40 < width < 4 * 40 and 3 * 40 < height < 4.5 * 40
 
 
 def test_slices_of_almost_nothing_are_left_out() -> None:

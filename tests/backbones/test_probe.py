@@ -48,6 +48,6 @@ def test_a_probe_is_scikit_learns_on_the_rows_it_is_given_and_differentiable(tmp
     assert np.abs(found[:, :classes] - theirs.predict_proba(scaled)).max() < 1e-2
     assert found[:, classes:].max(initial=0) < 1e-6, "a class without a photo"
     assert (found.argmax(1) == np.arange(60) % classes)[40:].mean() > 0.6
-    logits[:, 0].sum().backward()  # type: ignore[no-untyped-call]
+    logits[:, 0].sum().backward()
     assert x.grad is not None and x.grad.abs().sum() > 0
     assert not [p for p in probe.parameters() if p.requires_grad]

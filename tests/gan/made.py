@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from corpus.images import finish_images
@@ -18,6 +19,7 @@ from gan.train import Sources, make_translator, open_sources
 from gan.translator import Translator
 from settings.places import Local
 from training.loop import Run
+from training.precision import Decisions
 from training.ranks import start
 
 HU_SIDE, PHOTO_SIDE = 64, 40
@@ -31,6 +33,11 @@ PARAMETERS: dict[str, Any] = {
     "learning_rate": 1e-3, "beta1": 0.5, "constant_share": 0.5, "ema_half_life": 8,
     "ct_view": "crops", "ct_zoom": [1, 3], "ct_tissue": 0.6, "ct_rotate": 180, "ct_flip": True,
     "photo_zoom": [1, 1.25], "photo_flip": True,
+    "watch": {
+        "after": 0, "half_life": 8, "fatal_after": 0, "change": 0.05, "levels": 0.95, "diversity": 0.3, "likeness": 0.2,
+        "domination": 0.7, "confusion": 0.3, "telling": 0.05, "checkerboard": 3, "hidden": 1.5, "hidden_noise": 6,
+        "oversaturated": 0.25, "kid": 4,
+    },
 }  # fmt: skip
 GENERATE = GanGenerate(batch=2, side=None)
 
@@ -46,7 +53,10 @@ def disc(side: int, radius: float, shift: tuple[float, float] = (0, 0)) -> npt.N
 
 
 def make_corpora(root: Path, photos: int = 14, slices: int = 9, held_out: int = 4) -> None:
-    """Photos, slices and train-ids under `root`/artifacts; the last `held_out` of each are val and white."""
+    """Photos, slices and their ids under `root`/artifacts; the last `held_out` of each are val and white.
+
+    Patients have two slices each.
+    """
     random = np.random.default_rng(0)
     folder = root / "artifacts/photos"
     folder.mkdir(parents=True)
@@ -66,16 +76,21 @@ def make_corpora(root: Path, photos: int = 14, slices: int = 9, held_out: int = 
     hu[-held_out:] = 255
     write_shard(folder, 0, hu[..., None])
     ids = [f"s{i}" for i in range(slices)]
-    finish_images(folder, "hu", pa.table({"id": ids}), [], hu_range=HU_RANGE, windows=WINDOWS)
+    owners = [f"p{i // 2}" for i in range(slices)]
+    finish_images(folder, "hu", pa.table({"id": ids, "patient": owners}), [], hu_range=HU_RANGE, windows=WINDOWS)
     (root / "artifacts/split").mkdir()
-    pq.write_table(pa.table({"id": ids[:-held_out]}), root / "artifacts/split/train-ids.parquet")
+    for part, of in (("train", ids[:-held_out]), ("val", ids[-held_out:])):
+        pq.write_table(pa.table({"id": of}), root / f"artifacts/split/{part}-ids.parquet")
 
 
 def make_sources(root: Path, chosen: GanTrain) -> Sources:
     if not (root / "artifacts").exists():
         make_corpora(root)
-    ids = pq.read_table(root / "artifacts/split/train-ids.parquet").column("id").to_pylist()
-    return open_sources(root / "artifacts/photos", root / f"artifacts/ct/hu-{HU_SIDE}", ids, chosen)
+    train, val = (
+        pq.read_table(root / f"artifacts/split/{part}-ids.parquet").column("id").to_pylist()
+        for part in ("train", "val")
+    )
+    return open_sources(root / "artifacts/photos", root / f"artifacts/ct/hu-{HU_SIDE}", train, val, chosen)
 
 
 def make_run(work: Path, chosen: GanTrain) -> Run:
@@ -87,10 +102,10 @@ def make_task(
     root: Path, work: Path, classifier: Callable[[Tensor], Tensor] | None = None, **change: Any
 ) -> Translator:
     chosen = parameters(**change)
-    return make_translator(make_sources(root, chosen), chosen, make_run(work, chosen), *machine(), classifier)
+    return make_translator(make_sources(root, chosen), chosen, make_run(work, chosen), *machine(), None, classifier)
 
 
-def machine() -> Any:
+def machine() -> tuple[Accelerator, Decisions]:
     return start(Local(device="cpu", precision="fp32"))
 
 

@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from gan import crops
 from gan.crops import Views
+from gan.losses import adversarial
+from gan.networks import Discriminator, Generator
 from tests.gan.made import disc, images
 
 
@@ -76,3 +78,19 @@ def test_views_are_a_function_of_the_seed() -> None:
     assert torch.equal(drawn[0].zoom, drawn[1].zoom) and not torch.equal(drawn[0].zoom, drawn[2].zoom)
     assert (drawn[0].angle.abs() <= math.radians(30)).all()
     assert (drawn[0].centre.abs() <= (1 - 1 / drawn[0].zoom)[:, None]).all()
+
+
+def test_a_blank_image_has_gradients_of_ordinary_size_once_it_is_dequantised() -> None:
+    torch.manual_seed(0)
+    generator, judge = Generator(8, 6), Discriminator(8, 16)
+    blank = torch.full((1, 1, 64, 64), -1.0)
+    noisy = crops.dequantised(blank)
+    assert 0 < float((noisy - blank).abs().max()) <= 1 / 255
+    largest = []
+    for image in (blank, noisy):
+        generator.zero_grad()
+        adversarial(judge(generator(image))).backward()  # type: ignore[no-untyped-call]
+        largest.append(
+            max(float(weight.grad.abs().max()) for weight in generator.parameters() if weight.grad is not None)
+        )
+    assert largest[0] > 1e9 and largest[1] < 100

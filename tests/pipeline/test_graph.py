@@ -127,6 +127,22 @@ def test_a_corpus_is_trained_on_where_a_cnn_starts_from_it() -> None:
     assert not pretrained(params) and "control-corpus" not in render(params)["stages"]
 
 
+def test_kid_of_the_translator_is_in_the_features_of_what_stands_for_imagenet() -> None:
+    params = demo()
+    assert {"artifacts/pretrained/photos", "artifacts/split/val-ids.parquet"} <= set(
+        declarations(params)["gan-train"].deps
+    )
+    params["imagenet"] = {"file": "x.safetensors", "sha256": "0" * 64, "batchnorm_eps": 0.001}
+    assert "artifacts/pretrained/photos" not in declarations(params)["gan-train"].deps
+
+
+def test_the_translators_plots_have_the_identity_losses_only_where_there_are_such() -> None:
+    for identity in (0, 5.0):
+        params = demo()
+        params["gan_train"]["identity"] = identity
+        assert ("identity_ct" in str(render(params)["plots"])) == bool(identity)
+
+
 def test_a_split_given_as_a_file_is_an_input() -> None:
     params = demo()
     assert not [dep for dep in declarations(params)["split-ct"].deps if dep.endswith("folds.csv")]

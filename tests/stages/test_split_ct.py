@@ -16,7 +16,7 @@ from settings.places import Local, RawRoots
 from stages import run, split_ct
 from stages.run import Job
 
-FILES = ("train-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
+FILES = ("train-ids", "val-ids", "parts", "labels-train", "labels-val", "labels-test", "labels-hold-out")
 OUTS = [*(f"artifacts/split/{name}.parquet" for name in FILES), "artifacts/split/folds.csv"]
 OUTS += ["artifacts/split/label-report.csv"]
 
@@ -66,7 +66,10 @@ def test_files_are_written_and_the_log_counts(root: Path, capsys: pytest.Capture
     split_ct.run(job(root, "phantom", "hash", ["artifacts/ct/hu-32", "artifacts/phantom"]))
     parts = read(root, "parts")
     assert parts.column_names == ["id", "patient", "part", "half"] and parts.num_rows == 60
-    assert read(root, "train-ids").column_names == ["id"]
+    for part in ("train", "val"):
+        named = read(root, f"{part}-ids")
+        assert named.column_names == ["id"]
+        assert named["id"].to_pylist() == [row["id"] for row in parts.to_pylist() if row["part"] == part] != []
     tables = [read(root, f"labels-{part}") for part in ("train", "val", "test", "hold-out")]
     assert tables[-1].num_rows == 0
     assert all(table.column_names == ["id", *LABELS] for table in tables)

@@ -42,7 +42,8 @@ GPU = Decisions("cuda", "bf16", True, 4)
     ("decisions", "wish", "images", "compiled", "why"),
     [
         (BF16, None, 100_000, True, "earn it back"),
-        (GPU, None, 100_000, True, "earn it back"),
+        (GPU, None, 100_000, False, "no GPU has run"),
+        (GPU, True, 600, True, "local.yaml"),
         (BF16, None, 600, False, "600 images are too few"),
         (FP32, None, 10**9, False, "fp32 on a CPU"),
         (FP32, True, 600, True, "local.yaml"),

@@ -1,36 +1,10 @@
 import numpy as np
-import pytest
 
-from audit.agreement import agreement, grey, grey_windowed
-from audit.intervals import share
+from audit.kinds import Pair, as_seen, grey, grey_windowed, kinds
 from corpus.windows import Window
 
 WINDOWS = (Window(40, 80), Window(80, 200), Window(40, 380))
 RANGE = (-150.0, 230.0)
-
-
-def by_red(images: np.ndarray) -> np.ndarray:
-    """A classifier that knows one thing: class 1 is brighter than 100 in the first channel."""
-    red = images[..., 0].mean(axis=(1, 2))
-    return np.stack([100 - red, red - 100, np.full_like(red, -1e3)], axis=1).astype(np.float32)
-
-
-def test_agreement_counts_right_names() -> None:
-    images = np.zeros((4, 4, 4, 3), np.uint8)
-    images[2:] = 200
-    found = agreement(by_red, {"photos": images, "dark": images * 0}, np.array([0, 1, 1, 1]), 0.95)
-    assert found["photos"]["share"] == 0.75 and found["dark"]["share"] == 0.25 and found["chance"] == 1 / 3
-
-
-def test_wilson_by_hand() -> None:
-    z = 1.959964
-    low, high = (
-        (0.8 + z * z / 200 + sign * z * (0.16 / 100 + z * z / 40000) ** 0.5) / (1 + z * z / 100) for sign in (-1, 1)
-    )
-    found = share(np.arange(100) < 80, 0.95)
-    assert found["share"] == 0.8 and found["n"] == 100
-    assert found["low"] == pytest.approx(low, abs=1e-6) and found["high"] == pytest.approx(high, abs=1e-6)
-    assert share(np.ones(5, bool), 0.95)["low"] < 1
 
 
 def test_grey_is_luma_in_three_channels() -> None:
@@ -52,3 +26,14 @@ def test_squeezed_photos_stay_in_their_range() -> None:
     brain = grey_windowed(photo, WINDOWS, RANGE, (20, 45))[..., 0]
     assert brain.min() >= (20 - 0.75) / 80 * 255 - 1 and brain.max() <= (45 + 0.75) / 80 * 255 + 1  # half a level
     assert (np.diff(brain.ravel().astype(int)) >= 0).all()
+
+
+def test_every_form_has_the_same_photos() -> None:
+    random = np.random.default_rng(0)
+    photos = Pair(*(random.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8) for n in (3, 2)))
+    one, free = (Pair(*(random.integers(0, 256, (n, 4, 4, c), dtype=np.uint8) for n in (3, 2))) for c in (1, 3))
+    found = kinds(photos, one, {"restyled": one, "free": free}, WINDOWS, RANGE, (20, 45))
+    assert list(found) == ["photos", "grey", "grey_windowed", "grey_squeezed", "translated", "restyled", "free"]
+    assert all(pair.train.shape[::3] == (3, 3) and pair.held_out.shape[::3] == (2, 3) for pair in found.values())
+    assert np.array_equal(found["translated"].train, as_seen(one.train, WINDOWS, RANGE))
+    assert found["free"].train is free.train  # three channels are windows already
