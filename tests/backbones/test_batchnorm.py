@@ -81,7 +81,7 @@ def test_the_stage_reads_the_cnn_half_and_no_label(tmp_path: Path, monkeypatch: 
         (tmp_path / f"artifacts/split/labels-{name}.parquet").write_text("reading this fails")
     rows = watch(monkeypatch)
     cnn = {**CNN, "trained_on": "batchnorm"}
-    given = {"cnn_finetune": {"batch": 4}, "cnns": {"a": cnn}, "extract_features": {"batch": 5}}
+    given = {"cnn_finetune": {"batch": 4}, "cnns": {"a": cnn}, "extract_features": {"batch": 5, "cache": True}}
     out = execute(
         tmp_path, monkeypatch, "cnn-batchnorm@a", given, [IMAGES, "artifacts/split/parts.parquet"], "artifacts/cnns/a"
     )

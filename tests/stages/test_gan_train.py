@@ -79,9 +79,14 @@ def test_trains_on_train_images_only_and_reads_no_label_file(
 def test_the_plots_name_curves_that_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make(tmp_path, monkeypatch, images=8)
     run(job)
-    plots = [plot for named in render(load_yaml(ROOT / "params.yaml"))["plots"] for plot in named.values()]
+    listed = render(load_yaml(ROOT / "params.yaml"))["plots"]
+    plots = [plot for named in listed if isinstance(named, dict) for plot in named.values()]
     shown = [
-        (file, columns) for plot in plots for file, columns in plot.get("y", {}).items() if "artifacts/gan/" in file
+        (file, columns)
+        for plot in plots
+        if isinstance(plot.get("y"), dict)
+        for file, columns in plot["y"].items()
+        if "artifacts/gan/" in file
     ]
     assert shown
     for file, columns in shown:
