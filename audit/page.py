@@ -14,7 +14,7 @@ from audit.material import Material
 from audit.parameters import GanAudit
 from audit.plots import histogram_plot, kid_plot, ordered, probe_plot
 from audit.probe import CONDITIONS
-from audit.rows import Row, as_json, figure, headline
+from audit.rows import Row, as_json, figure, headline, number
 from audit.samples import spread_evenly, three_and_first, write_grid
 from corpus.card import write_card
 
@@ -108,7 +108,7 @@ def summary(rows: Sequence[Row]) -> list[str]:
 
 
 def _anchor(anchor: tuple[str, float | None], unit: str) -> str:
-    return "n/a" if anchor[1] is None else f"{anchor[1]:.1f}{' ' + unit if unit else ''}"
+    return "n/a" if anchor[1] is None else f"{number(anchor[1], unit)}{' ' + unit if unit else ''}"
 
 
 def _percent(found: dict[str, Any]) -> str:

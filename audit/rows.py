@@ -62,9 +62,16 @@ def figure(row: Row) -> str:
     """Value and interval with the unit."""
     if row.value is None:
         return "n/a"
-    digits = 1 if row.unit else 2
-    text = f"{row.value:.{digits}f}{_suffix(row.unit)}"
-    return text if row.low is None else f"{text} ({row.low:.{digits}f} to {row.high:.{digits}f})"
+    text = f"{number(row.value, row.unit)}{_suffix(row.unit)}"
+    if row.low is None or row.high is None:
+        return text
+    return f"{text} ({number(row.low, row.unit)} to {number(row.high, row.unit)})"
+
+
+def number(value: float, unit: str) -> str:
+    """A figure in text: three significant digits of KID, whose scale is its features'; else one digit behind the point,
+    or two where there is no unit."""
+    return f"{value:.3g}" if unit == "10⁻³" else f"{value:.{1 if unit else 2}f}"
 
 
 def _suffix(unit: str) -> str:
