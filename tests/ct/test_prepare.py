@@ -1,7 +1,6 @@
 import csv
 import hashlib
 import multiprocessing
-import os
 import shutil
 import time
 from multiprocessing.process import BaseProcess
@@ -26,7 +25,7 @@ from ct.prepare import prepare
 from ct.raw_files import find_files
 from ct.tags import File
 from settings.errors import BadInput, BadParameter, WrongEnvironment
-from tests.ct.files import SIDE, flat, real_slices, write_dicom
+from tests.ct.files import SIDE, flat, write_dicom
 
 WINDOWS = (Window(40, 80), Window(80, 200), Window(40, 380))
 FORMS = Forms(WINDOWS, (16, 24), 32)
@@ -247,20 +246,6 @@ def test_a_file_that_changed_after_its_header_was_read_is_an_error(
         shutil.rmtree(tmp_path / "work")
 
 
-def test_a_repaired_slice_is_not_warned_of_what_was_repaired(tmp_path: Path) -> None:
-    tags: dict[str, Any] = {"BitsStored": 12, "PixelRepresentation": 0, "RescaleIntercept": "0"}
-    stored = np.random.default_rng(0).integers(0, 80, (SIDE, SIDE)).astype(np.uint16)
-    write_dicom(tmp_path / "raw/a.dcm", stored, **tags)
-    for number in range(3):
-        stored[: 8 * (number + 1)] = 3096
-        write_dicom(tmp_path / f"raw/b{number}.dcm", stored, **tags)
-    counts = run(tmp_path / "raw", tmp_path / "out")
-    assert (counts["repaired"], counts["warnings"]) == (3, {"intercept-0-unsigned": 1})
-    (tmp_path / "raw/a.dcm").unlink()
-    counts = run(tmp_path / "raw", tmp_path / "out", "-b")
-    assert (counts["repaired"], counts["warnings"]) == (3, {})
-
-
 def test_too_many_rejects_are_an_error_and_the_work_is_kept(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,14 +388,3 @@ def test_unreadable_files_are_rejects_and_nothing_readable_is_an_error(raw: Path
     write_dicom(tmp_path / "mr/mr.dcm", flat(0), Modality="MR")
     with pytest.raises(BadInput, match=r"none of 1 files gave a slice .*not-ct 1"):
         run(tmp_path / "mr", tmp_path, "-b")
-
-
-def test_real_slices_all_become_images(tmp_path: Path) -> None:
-    real_slices()
-    root = Path(os.environ["SCOPEFORMER_REAL_DATA"]) / "rsna/stage_2_train"
-    counts = run(root, tmp_path, shard_rows=None)
-    assert counts["slices"] == counts["files"] and counts["repaired"] == 0 and not counts["rejected_by"]
-    index = Images(tmp_path / "hu-32").index
-    for series in set(index["series"].to_pylist()):
-        position = [row["position"] for row in index.to_pylist() if row["series"] == series]
-        assert position == sorted(position)
