@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from benchmarks.ct_ingest import naive, ours
+from benchmarks.ct_ingest import naive, ours, same_outputs
 from benchmarks.ct_memory import memory_run, write_many
 from corpus.windows import Window
 from ct.convert import Forms
@@ -24,6 +24,7 @@ def test_both_chains_make_the_same_image(tmp_path: Path) -> None:
     path = drawn(tmp_path / "a.dcm")
     one, other = naive(WINDOWS, path), ours(Forms(WINDOWS, (224,), 224), [path])
     assert one.shape == other.shape == (224, 224, 3)
+    assert np.array_equal(same_outputs(WINDOWS, [path]), other)
     assert np.abs(one.astype(int) - other).max() <= 2 and one.std() > 50
 
 
