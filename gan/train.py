@@ -120,10 +120,14 @@ class Feed:
             ct_views = crops.random_views(len(slices), (1.0, 1.0), p.ct_rotate, p.ct_flip, self.device)
         shown = crops.cut(photos, photo_views, p.side, crops.oversampling(photos.shape[-1], p.side, p.photo_zoom[0]))
         cts = crops.cut(slices, ct_views, p.side, crops.oversampling(slices.shape[-1], p.side, 1.0))
-        shown, cts = crops.dequantised(shown), crops.dequantised(cts)
         if p.channels == 3:
             cts = crops.windowed(cts, *self.sources.scanner)
         return shown, cts, batch[2].to(self.device, non_blocking=True)
+
+    def train_views(self, batch: Batch) -> Batch:
+        """`views`, dequantised: a blank one would end the training."""
+        photos, cts, labels = self.views(batch)
+        return crops.dequantised(photos), crops.dequantised(cts), labels
 
     def fixed(
         self, photo_rows: npt.NDArray[np.int64], ct_rows: npt.NDArray[np.int64], seed: int
@@ -182,7 +186,7 @@ def make_translator(
         return classifier(crops.windowed(translated, *sources.scanner) if one else translated)
 
     return Translator(
-        parameters, run.seed, accelerator, decisions, feed.read, feed.views, look, judge if classifier else None
+        parameters, run.seed, accelerator, decisions, feed.read, feed.train_views, look, judge if classifier else None
     )
 
 
