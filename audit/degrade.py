@@ -6,13 +6,14 @@ A translator can hide a photo in contrast too faint to be seen (steganography); 
 import numpy as np
 import numpy.typing as npt
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. ITU-R BT.601-7, section 2.5.1
+from corpus.windows import LUMINANCE
+
 BLUR_SIDE = 96  # pixels: the side at which a blur's sigma is given
 
 
 def luminance(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """n×H×W×3 uint8 → n×H×W float32, 0…255: luma of RGB, or of three windows as a network sees them."""
-    return images.astype(np.float32) @ LUMINANCE
+    return images.astype(np.float32) @ np.array(LUMINANCE, dtype=np.float32)
 
 
 def degrade(images: npt.NDArray[np.uint8], blur: float, noise_sd: float, seed: int) -> npt.NDArray[np.uint8]:
