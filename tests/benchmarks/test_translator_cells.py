@@ -40,7 +40,7 @@ def test_a_line_for_each_form_and_one_for_ct() -> None:
 
 
 def test_the_trade_off_is_drawn_the_same_each_time(tmp_path: Path) -> None:
-    kid = {"kinds": dict.fromkeys(("photos", "cell"), {"kid": 0.02, "low": 0.01, "high": 0.03}), "ct": None}
+    kid = {"kinds": {key: {"kid": 0.02, "low": 0.01, "high": 0.03} for key in ("photos", "cell")}, "ct": None}
     for name in ("a.png", "b.png"):
         trade_off(tmp_path / name, {"photos": share(0.9), "permuted": share(0.1), "cell": share(0.5)}, kid, ["cell"])
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
