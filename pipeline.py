@@ -187,9 +187,18 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
 
 
 @main.command()
-@click.option("--remove", is_flag=True, help="Delete what is listed.")
-def clean(remove: bool) -> None:
-    """Show what training state of old parameters, code or inputs holds."""
+@click.option(
+    "--remove",
+    multiple=True,
+    type=click.Choice(["work", "cache"]),
+    help="Delete what is listed of it; may be repeated.",
+)
+def clean(remove: tuple[str, ...]) -> None:
+    """Show what training state of old parameters, code or inputs holds, and cache that nothing names any more.
+
+    Kept in any case: each stage's newest state and the one its artifact comes from; what the workspace, a commit under
+    any branch, tag or stash, or an experiment names.
+    """
     from commands.clean import clean as list_or_remove
 
     list_or_remove(remove)

@@ -153,18 +153,25 @@ def closure(module: str) -> tuple[str, ...]:
     waiting = [module]
     while waiting:
         path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                candidates = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                candidates = [alias.name for alias in node.names]
-            else:
-                continue
-            for name in candidates:
-                file = Path(*name.split(".")).with_suffix(".py")
-                if name.split(".")[0] in ROOMS and (ROOT / file).is_file():
-                    waiting.append(file.as_posix())
+        if path not in found:
+            found.add(path)
+            waiting += _imports(path)
     return tuple(sorted(found))
+
+
+@cache
+def _imports(path: str) -> list[str]:
+    """Paths of the repository modules that one names. Cached: most are in many closures, and every command renders."""
+    found = []
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            candidates = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            candidates = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in candidates:
+            file = Path(*name.split(".")).with_suffix(".py")
+            if name.split(".")[0] in ROOMS and (ROOT / file).is_file():
+                found.append(file.as_posix())
+    return found
