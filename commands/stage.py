@@ -20,7 +20,6 @@ import psutil
 from commands import rank
 from commands.declared import declared
 from commands.launch import launch, read_plan, start_as_machine
-from corpus.sharing import share_of_environment
 from settings.errors import Interrupted, WrongEnvironment
 from settings.places import load_local, work_root
 from stages import run
@@ -62,10 +61,10 @@ def _run_as_rank(name: str, adopt: str | None, order: Path | None) -> None:
     if order:
         rank.work_as_rank(run.Prepared(**json.loads(order.read_text())["stage"]))
         return
-    share, declaration = share_of_environment(), declared(name)
-    if not declaration["ranks"] and not declaration["shares"] and share.ranks > 1:
+    declaration = declared(name)
+    if not declaration["ranks"] and not declaration["shares"] and os.environ.get("WORLD_SIZE") != "1":
         raise WrongEnvironment(f"{name} runs in one process; start it without torchrun, accelerate or RANK")
-    if share.rank:
+    if os.environ["RANK"] != "0":
         rank.work_as_rank(rank.receive() if declaration["ranks"] else _prepare(name, declaration, adopt, clear=False))
         return
     with _lock(name):
