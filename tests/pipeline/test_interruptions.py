@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.pipeline.checkouts import ENVIRONMENT, copy_checkout, dvc, pipeline
-from tests.training.ranks import two_machines
+from tests.training.ranks import on_own_core, two_machines
 
 TINY = {
     "phantom_ct.patients": 12,
@@ -80,7 +80,7 @@ def forget(checkout: Path) -> str:
     return found
 
 
-def start(checkout: Path, *command: str, **environment: str) -> subprocess.Popen[str]:
+def start(checkout: Path, *command: str, machine: int | None = None, **environment: str) -> subprocess.Popen[str]:
     """A command in its own process group, which a scheduler would signal; what it says goes to `said`."""
     with (checkout / "said").open("w") as said:
         return subprocess.Popen(
@@ -91,6 +91,7 @@ def start(checkout: Path, *command: str, **environment: str) -> subprocess.Popen
             stderr=said,
             text=True,
             start_new_session=True,
+            preexec_fn=None if machine is None else on_own_core(machine),
         )
 
 
@@ -182,13 +183,13 @@ def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path, whole: str) 
 
 def test_a_users_own_launch_on_two_machines_gives_what_one_process_gives(checkout: Path) -> None:
     """Every weight of the head to 1e-6; they are of the order of 0.1, and move by 1e-3 in a step."""
-    weights = checkout / "artifacts/vit/vit/weights.safetensors"
+    weights = checkout / "artifacts/vit/vit/model.safetensors"
     pipeline(checkout, "stage", "vit-train@vit")
     alone = load_file(weights)
     subprocess.run(["rm", "-rf", "work/vit-train@vit", "artifacts/vit"], cwd=checkout, check=True)
     machines = [
-        start(checkout, "-m", "torch.distributed.run", *launch, "pipeline.py", "stage", "vit-train@vit")
-        for launch in two_machines()
+        start(checkout, "-m", "torch.distributed.run", *launch, "pipeline.py", "stage", "vit-train@vit", machine=node)
+        for node, launch in enumerate(two_machines())
     ]
     assert [machine.wait(timeout=240) for machine in machines] == [0, 0], (checkout / "said").read_text()
     together = load_file(weights)
