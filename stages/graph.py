@@ -33,6 +33,7 @@ class Declaration:
     params: list[str]
     outs: list[str]
     ranks: bool
+    shares: bool
 
 
 def declarations(params: dict[str, Any]) -> dict[str, Declaration]:
@@ -43,7 +44,9 @@ def declarations(params: dict[str, Any]) -> dict[str, Declaration]:
         for name, (key, own) in zip(full_names(node), (node.items or {"": []}).items(), strict=True):
             params_, outs = ([text.replace("${key}", key) for text in texts] for texts in (node.params, node.outs))
             params_ += node.item_params.get(key, [])
-            found[name] = Declaration(name, node.module, [*node.deps, *own], code, params_, outs, node.ranks)
+            found[name] = Declaration(
+                name, node.module, [*node.deps, *own], code, params_, outs, node.ranks, node.shares
+            )
     return found
 
 

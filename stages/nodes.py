@@ -45,7 +45,8 @@ class Node:
     outs: list[str]
     items: dict[str, list[str]] | None = None
     item_params: dict[str, list[str]] = field(default_factory=dict)
-    ranks: bool = False  # runs under the launch that `local.yaml` names
+    ranks: bool = False  # runs on the ranks that `local.yaml: launch` names
+    shares: bool = False  # its files are shared out to machines, one process on each
     files: list[str] = field(default_factory=list)  # files the code reads besides modules: templates
 
     @property
@@ -138,6 +139,7 @@ def _data(params: dict[str, Any]) -> list[Node]:
             source or ["data/ct.csv"],
             ["prepare_ct", "windows"],
             [*_images(params).values(), _hu(params)],
+            shares=True,
         ),
         Node(
             "split-ct",

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import json
 import os
+import platform
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from pydantic import BaseModel
 
 from corpus.card import read_card, write_card
 from corpus.shards import link
-from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, Skipped, TrainingFailed
+from settings.errors import BadArtifact, BadInput, BadParameter, Skipped, TrainingFailed
 from settings.loader import load_yaml, read_section
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
 
@@ -113,8 +114,16 @@ class Job:
         return path
 
 
-def prepare(name: str, module: str, deps: list[str], code: list[str], params: list[str], outs: list[str]) -> Prepared:
-    """Hash what the stage declares, open its work folder and clear the places of its outs."""
+def prepare(
+    name: str,
+    module: str,
+    deps: list[str],
+    code: list[str],
+    params: list[str],
+    outs: list[str],
+    clear: bool = True,
+) -> Prepared:
+    """Hash what the stage declares, open its work folder and, with `clear`, clear the places of its outs."""
     for path in deps:
         if not (ROOT / path).exists():
             raise BadArtifact(f"{name}: {path} is missing; {_remedy(path, name)}")
@@ -134,7 +143,7 @@ def prepare(name: str, module: str, deps: list[str], code: list[str], params: li
         )
     prepared.folder.mkdir(parents=True, exist_ok=True)
     (prepared.folder / "identity.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
-    for out in outs:
+    for out in outs if clear else []:
         place = _beside(out)
         _remove(place)
         (place.parent if Path(out).suffix else place).mkdir(parents=True, exist_ok=True)
@@ -178,12 +187,14 @@ def work(prepared: Prepared) -> None:
             print(f"{prepared.name}: skipped: {reason}")
             for out in prepared.outs:
                 write_card(_beside(out), "skipped", reason=str(reason))
-    except Interrupted:
-        (work_root() / "requeue").write_text(f"{prepared.name}\n")
-        raise
     undeclared = sorted(_loaded() - prepared.code.keys())
     if undeclared:
         raise BadArtifact(f"{prepared.name}: uses {', '.join(undeclared)}, not among its deps; run `pipeline.py graph`")
+
+
+def ask_for_queue(name: str) -> None:
+    """Leave `work/requeue` for a scheduler's script: the stage was stopped, and is to be run again."""
+    (work_root() / "requeue").write_text(f"{name}\n")
 
 
 def skipped(folder: Path) -> str:
@@ -276,7 +287,7 @@ class _Hashes:
 
     def write(self) -> None:
         self.memory.parent.mkdir(parents=True, exist_ok=True)
-        part = self.memory.with_suffix(".part")
+        part = self.memory.with_suffix(f".{platform.node()}-{os.getpid()}.part")  # of several that share a stage
         part.write_text(json.dumps({**self.known, **self.used}))
         part.replace(self.memory)
 
