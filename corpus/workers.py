@@ -63,6 +63,25 @@ def pool(workers: int, preload: Sequence[str] = (), start: Callable[[], None] | 
         yield run
 
 
+def alone(workers: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """`function(*arguments)` in a process of its own, whose memory ends with it; in this process for one worker.
+
+    For what holds a whole corpus's tables for a moment: this process would keep most of that memory. Another than the
+    pool's workers, which hold heavy libraries.
+    """
+    if workers == 1:
+        return function(*arguments)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(None,)) as executor:
+        try:
+            return executor.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise WrongEnvironment(
+                f"the process that ran {function.__name__} was killed, probably for want of memory; "
+                "run again: what is done is kept"
+            ) from None
+
+
 def _start_worker(start: Callable[[], None] | None) -> None:
     if start:
         start()
