@@ -1,6 +1,6 @@
 """What does it cost to make images of DICOM files: by step, against a naive chain, by processes, and in memory?
 
-    python -m benchmarks.ct_ingest [--quick] [--real DIR] [--out benchmarks/results/ct_ingest.json]
+    python -m benchmarks.ct_ingest [--quick] [--memory] [--real DIR] [--out benchmarks/results/ct_ingest.json]
 
 Slices are phantoms of 512² drawn into a temporary folder, or the `*.dcm` below `--real`; they are read from the page
 cache, so a slow disk comes on top. Chains are timed in turns on the same files, and the ratio is the median over the
@@ -11,8 +11,9 @@ in it: the SHA-256 by which a manifest's files are known (a step of its own), an
 The floor reads the file and looks each pixel up once, into memory that is there: by NumPy as ever, and by Arrow,
 which is what the pipeline uses. The memory is measured on 2,000 and 20,000 files of 128²: every fourth pixel of a
 drawn slice in the same header, with identifiers of their own patched into the bytes, since 20,000 whole ones would
-take 10 GB of disk. They are read, ordered, converted and written as any others. `--quick` takes fewer slices and
-turns: some two minutes.
+take 10 GB of disk. They are read, ordered, converted and written as any others, by two workers. `--quick` takes fewer
+slices and turns: some two minutes. `--memory` measures the memory alone, and leaves the other figures of OUT as they
+are.
 """
 
 import hashlib
@@ -219,7 +220,7 @@ def one_thread() -> None:
 
 
 def memory(drawn: Sequence[Path], folder: Path, many: tuple[int, int]) -> dict[str, Any]:
-    """The largest resident sets at two numbers of files, each in a process of its own, and what a slice more takes."""
+    """The largest resident sets at two numbers of files, each in a run of its own, and what a slice more takes."""
     runs = []
     for count in many:
         raw, out = folder / f"raw-{count}", folder / f"out-{count}"
@@ -229,9 +230,12 @@ def memory(drawn: Sequence[Path], folder: Path, many: tuple[int, int]) -> dict[s
         runs.append(json.loads(done.stdout.splitlines()[-1]))
         shutil.rmtree(raw)
         shutil.rmtree(out)
-    grown = runs[1]["main_mb"] - runs[0]["main_mb"]
-    each = grown * 1e3 / (many[1] - many[0])
-    return {"runs": runs, "main_kb_a_slice": each, "projected_main_mb": runs[1]["main_mb"] + each * COMPETITION / 1e3}
+    found: dict[str, Any] = {"runs": runs}
+    for who in ("main", "tables"):
+        each = (runs[1][f"{who}_mb"] - runs[0][f"{who}_mb"]) * 1e3 / (many[1] - many[0])
+        found[f"{who}_kb_a_slice"] = each
+        found[f"projected_{who}_mb"] = runs[1][f"{who}_mb"] + each * (COMPETITION - many[1]) / 1e3
+    return found
 
 
 def each(chain: Callable[[Path], Any]) -> Callable[[Sequence[Path]], None]:
@@ -338,14 +342,15 @@ def print_table(found: dict[str, Any]) -> None:
         console.print(f"{name}: {value:.2f} (wanted {wanted[name]})")
     for run in found["memory"]["runs"]:
         console.print(
-            f"{run['files']:,} files of 128²: {run['main_mb']:.0f} MB, largest worker {run['worker_mb']:.0f} MB, "
-            f"{run['seconds']:.1f} s"
+            f"{run['files']:,} files of 128²: main process {run['main_mb']:.0f} MB, for order and index "
+            f"{run['tables_mb']:.0f} MB, largest worker {run['worker_mb']:.0f} MB, {run['seconds']:.1f} s"
         )
-    memory_, projected = found["memory"], found["projected"]
-    console.print(
-        f"a slice more: {memory_['main_kb_a_slice']:.2f} kB; projected for {COMPETITION:,}: "
-        f"{memory_['projected_main_mb']:.0f} MB"
-    )
+    for who, name in (("main", "main process"), ("tables", "for order and index")):
+        console.print(
+            f"{name}: {found['memory'][f'{who}_kb_a_slice']:.2f} kB a slice; projected for {COMPETITION:,}: "
+            f"{found['memory'][f'projected_{who}_mb']:.0f} MB"
+        )
+    projected = found["projected"]
     console.print(
         f"projected, {projected['what']}: {projected['core_hours']:.2f} core hours, "
         f"{projected['hours_on_16_cores']:.2f} h on 16 cores"
@@ -354,12 +359,18 @@ def print_table(found: dict[str, Any]) -> None:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Fewer slices and turns.")
+@click.option("--memory", "only", is_flag=True, help="Only the memory; OUT keeps its other figures.")
 @click.option("--real", type=click.Path(path_type=Path, exists=True), help="A folder of *.dcm in place of phantoms.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/ct_ingest.json")
-def main(quick: bool, real: Path | None, out: Path) -> None:
+def main(quick: bool, only: bool, real: Path | None, out: Path) -> None:
     """Measure, print, and write the figures to a JSON file."""
     with tempfile.TemporaryDirectory() as folder:
-        found = {"quick": quick, **measure(QUICK if quick else FULL, real, Path(folder))}
+        size = QUICK if quick else FULL
+        if only:
+            drawn = draw(Path(folder) / "drawn", SERIES)
+            found = {**json.loads(out.read_text()), "memory": memory(drawn, Path(folder), size.many)}
+        else:
+            found = {"quick": quick, **measure(size, real, Path(folder))}
     print_table(found)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

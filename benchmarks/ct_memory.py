@@ -2,7 +2,8 @@
 
     python -m benchmarks.ct_memory RAW OUT
 
-prints the largest resident sets of the main process and of a worker, without pages of files. It imports no torch, as
+prints the largest resident sets of the main process, of those that order the slices and write the index, and of a
+worker, without pages of files. It imports no torch, as
 the main process of the stage imports none.
 """
 
@@ -19,6 +20,7 @@ import psutil
 import pydicom
 
 from corpus.windows import parse_windows
+from corpus.workers import lean_memory
 from ct.convert import Forms
 from ct.prepare import prepare
 from ct.raw_files import find_files
@@ -53,14 +55,15 @@ def _small(path: Path) -> tuple[bytes, list[bytes]]:
 
 def memory_run(raw: Path, out: Path) -> dict[str, float]:
     """Prepare all files below `raw` with two workers; the largest resident sets in MB, seconds. In its own process."""
+    lean_memory()  # as the stage does
     windows = parse_windows(load_yaml(ROOT / "params.yaml")["windows"])
     images = {96: out / "images"}
     for folder in (images[96], out / "hu"):
         folder.mkdir(parents=True)
     started = time.monotonic()
-    largest = {"main_mb": 0.0, "worker_mb": 0.0}
+    largest = {"main_mb": 0.0, "tables_mb": 0.0, "worker_mb": 0.0}
     ended = threading.Event()
-    thread = threading.Thread(target=_watch, args=(largest, ended))
+    thread = threading.Thread(target=_watch, args=(largest, ended), daemon=True)
     thread.start()
     # Shards of one size, whatever their number: else it is their buffers that grow.
     files = find_files(raw, None)
@@ -71,17 +74,19 @@ def memory_run(raw: Path, out: Path) -> dict[str, float]:
 
 
 def _watch(largest: dict[str, float], ended: threading.Event) -> None:
-    """Note the largest resident sets of this process and of any below it, every 50 ms.
+    """Note the largest resident sets of this process and of those below it, every 20 ms.
 
-    Without pages of files: the shards that the contact sheet maps are the page cache's.
+    Without pages of files: shards and tables that are mapped are the page cache's. `corpus.workers.alone` spawns its
+    processes; all others below this one are the workers and the server that forks them.
     """
     own = psutil.Process()
-    while not ended.wait(0.05):
-        for name, processes in (("main_mb", [own]), ("worker_mb", own.children(recursive=True))):
-            for process in processes:
-                with suppress(psutil.NoSuchProcess):
-                    memory = process.memory_info()
-                    largest[name] = max(largest[name], (memory.rss - memory.shared) / 1e6)
+    while not ended.wait(0.02):
+        for process in [own, *own.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                spawned = any("spawn_main" in word for word in process.cmdline())
+                name = "main_mb" if process == own else "tables_mb" if spawned else "worker_mb"
+                memory = process.memory_info()
+                largest[name] = max(largest[name], (memory.rss - memory.shared) / 1e6)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+import pyarrow as pa
 
 from settings.errors import WrongEnvironment
 
@@ -62,6 +63,33 @@ def pool(workers: int, preload: Sequence[str] = (), start: Callable[[], None] | 
                     future.cancel()
 
         yield run
+
+
+def alone(workers: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """`function(*arguments)` in a process of its own, whose memory ends with it; in this process for one worker.
+
+    For what holds a whole corpus's tables for a moment: this process would keep most of that memory. Another than the
+    pool's workers, which hold heavy libraries.
+    """
+    if workers == 1:
+        return function(*arguments)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(lean_memory,)) as executor:
+        try:
+            return executor.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise WrongEnvironment(
+                f"the process that ran {function.__name__} was killed, probably for want of memory; "
+                "run again: what is done is kept"
+            ) from None
+
+
+def lean_memory() -> None:
+    """Arrow frees to the system from now on; its own allocator is faster, but keeps megabytes for each thread.
+
+    For a process that holds tables and leaves the pixels to workers.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def _start_worker(start: Callable[[], None] | None) -> None:

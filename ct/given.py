@@ -45,7 +45,7 @@ def given_files(paths: Sequence[Path]) -> tuple[RawFiles, dict[str, str]]:
     """
     found: dict[str, str] = {}  # below the root of the file system: as given
     for path in paths:
-        below = [path / name for name in files_below(path)] if path.is_dir() else [path]
+        below = [path / name for name in files_below(path).to_pylist()] if path.is_dir() else [path]
         for file in below:
             found.setdefault(file.resolve().relative_to(file.resolve().anchor).as_posix(), str(file))
     if not found:

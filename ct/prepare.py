@@ -23,17 +23,17 @@ from corpus.images import Reject, finish_images, shown_rows
 from corpus.shards import SHARD_BYTES, link, rows_per_shard, shard_path, shard_ranges, write_shard
 from corpus.sharing import Share, wait_for_files
 from corpus.windows import hu_range
-from corpus.workers import Progress, fitting, pool
+from corpus.workers import Progress, alone, fitting, pool
 from ct.convert import FILTER, Forms, convert, copy_channels
 from ct.dicom import UNSIGNED_0, Refused
 from ct.raw_files import RawFiles
 from ct.read import Frame, frames_of, read_frames
-from ct.scan import scan
+from ct.scan import read_scan, scan
 from ct.series import SeriesFinding, inspect_series, places
 from settings.errors import BadInput, BadParameter
 from settings.places import require_space
 
-WORK_VERSION = 2  # of what lies in the work folder: a run takes up no other
+WORK_VERSION = 3  # of what lies in the work folder: a run takes up no other
 SHARDS_AT_LEAST = 8  # so that a small corpus keeps several workers busy; not from their number: shards are content
 WORKER_BYTES = 400 * 2**20  # of a worker besides its shard: the libraries, files read ahead
 TILTED = 1.0  # degrees; what is less is how heads lie, not the gantry
@@ -82,7 +82,7 @@ def prepare(
     most = min(SHARD_BYTES // max(row_bytes), -(-len(files) // SHARDS_AT_LEAST))
     workers = fitting(workers, WORKER_BYTES + most * sum(row_bytes))
     with pool(workers, preload=["torch", "pydicom"], start=_one_thread) as run:
-        ordered, rejects = scan(files, hashed, work, run, share)
+        ordered, rejects = scan(files, hashed, work, run, share, workers=workers)
         _check_rejects(rejects, len(files), rejects_at_most, work)
         size = shard_rows or rows_per_shard(max(row_bytes), ordered.num_rows, SHARDS_AT_LEAST)
         ranges = shard_ranges(ordered.num_rows, size)
@@ -96,6 +96,20 @@ def prepare(
     if share.rank:
         return None
     wait_for_files(records, share, "prepare-ct: shards")
+    return alone(workers, _finish, len(files), forms, rejects_at_most, work, records, images, hu)
+
+
+def _finish(
+    files: int,
+    forms: Forms,
+    rejects_at_most: float,
+    work: Path,
+    records: Sequence[Path],
+    images: Mapping[int, Path],
+    hu: Path,
+) -> dict[str, Any]:
+    """The corpora of shards that are all made; `records` of these. Returns the counts of `prepare`."""
+    ordered, rejects = read_scan(work)
     rows, pixels, whole = [], [], []
     repaired: list[int] = []
     for number, path in enumerate(records):
@@ -107,11 +121,11 @@ def prepare(
         if record["rows"]:
             whole.append(number)
     rejects = sorted(set(rejects))  # frames of one file are refused for one reason
-    _check_rejects(rejects, len(files), rejects_at_most, work)
+    _check_rejects(rejects, files, rejects_at_most, work)
     taken = np.concatenate(rows) if rows else np.empty(0, np.int64)
     kept = ordered.take(pa.array(taken)) if len(taken) < ordered.num_rows else ordered
     if not kept.num_rows:
-        raise BadInput(f"none of {len(files)} files gave a slice ({_words(rejects)}); check what the raw root holds")
+        raise BadInput(f"none of {files} files gave a slice ({_words(rejects)}); check what the raw root holds")
     odd = inspect_series(kept)
     counts = {
         **_counts(kept, ordered["warnings"].take(pa.array(repaired, pa.int64()))),
@@ -132,14 +146,14 @@ def prepare(
     rows_shown = zip(shown, kept.take(shown).to_pylist(), strict=True)
     captions = {number: f"{row['patient']} {row['position']:.0f}" for number, row in rows_shown}
     content = {"windows": [list(window) for window in forms.windows], "resize": FILTER, **counts}
-    for kind, side, _ in corpora:
+    for kind, side, _ in forms.corpora():
         folder = hu if kind == "hu" else images[side]
         for new, old in enumerate(whole):
             link(shard_path(_form_folder(work, kind, side), old), shard_path(folder, new))
         _write_series(folder / "series.csv", odd)
         extra = {"hu_range": list(hu_range(forms.windows))} if kind == "hu" else {}
         finish_images(folder, kind, index, rejects, captions, **extra, **content)
-    return {"files": len(files), "slices": kept.num_rows, **counts}
+    return {"files": files, "slices": kept.num_rows, **counts}
 
 
 def _tasks(
@@ -233,7 +247,7 @@ def _write_series(path: Path, findings: Sequence[SeriesFinding]) -> None:
 def _check_work(path: Path, files: RawFiles, forms: Forms, hashed: bool, share: Share) -> None:
     """Note what the work folder's shards are made of; BadParameter if it is something else (after `--adopt`)."""
     digest = hashlib.sha256()
-    for batch in files.table.select(["name", "sha256"]).to_batches(max_chunksize=2**16):
+    for batch in files.table.select(["name", "sha256"]).to_batches(max_chunksize=2**10):
         for column in batch.columns:
             digest.update("\n".join(map(str, column.to_pylist())).encode())
     made_of = json.dumps(

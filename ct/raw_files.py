@@ -1,6 +1,7 @@
 """The raw DICOM files as a table: of 750,000 each takes some 100 bytes, where a path and tuples take a kilobyte."""
 
 import os
+from array import array
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ def find_files(root: Path, manifest: Path | None) -> RawFiles:
 
     Hidden files and folders are left out. BadInput where there is none, or a listed one is missing.
     """
-    names = pa.array(files_below(root), pa.string())
+    names = files_below(root)
     if manifest is None:
         names = names.filter(pc.ends_with(names, ".dcm"))
         if not len(names):
@@ -64,12 +65,20 @@ def chosen(files: RawFiles, rows: pa.Array | pa.ChunkedArray) -> list[RawFile]:
     ]
 
 
-def files_below(root: Path) -> list[str]:
-    """Names of the files below a folder, in order; hidden files and folders are left out."""
-    names = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(folder).relative_to(root).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        names += [prefix + name for name in files if not name.startswith(".")]
-    return sorted(names)
+def files_below(root: Path) -> pa.Array:
+    """Names of the files below a folder (strings), in order; hidden files and folders are left out."""
+    names, ends = bytearray(), array("i", [0])
+    folders = [""]
+    while folders:
+        below = folders.pop()
+        with os.scandir(root / below) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if not entry.is_dir():
+                    names += (below + entry.name).encode()
+                    ends.append(len(names))
+                elif not entry.is_symlink():
+                    folders.append(f"{below}{entry.name}/")
+    found = pa.StringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends), pa.py_buffer(names))
+    return found.take(pc.sort_indices(found))

@@ -20,7 +20,7 @@ from pyarrow.csv import write_csv
 from corpus.images import Reject
 from corpus.manifest import short_hash, short_hashes
 from corpus.sharing import Share, wait_for_files
-from corpus.workers import Progress, Run, ahead
+from corpus.workers import Progress, Run, ahead, alone
 from ct.dicom import Encoding, Header, Known, Native, Refused, read_headers
 from ct.raw_files import RawFile, RawFiles, chosen
 from ct.series import order
@@ -38,7 +38,7 @@ PIECE = pa.schema(
     ]
 )  # fmt: skip
 ORDERED = [*PIECE.names[:14], "linked"]
-REFUSED = pa.schema([(name, pa.string()) for name in Reject._fields])
+ORDER, REFUSED = "order.arrow", "refused.parquet"  # in the work folder
 
 
 class _Piece(NamedTuple):
@@ -51,18 +51,18 @@ class _Piece(NamedTuple):
 
 
 def scan(
-    files: RawFiles, hashed: bool, work: Path, run: Run, share: Share, who: str = "prepare-ct"
+    files: RawFiles, hashed: bool, work: Path, run: Run, share: Share, who: str = "prepare-ct", workers: int = 1
 ) -> tuple[pa.Table, list[Reject]]:
     """The slices in order (a row each, columns ORDERED: `file` counts in `files`), and the files that are refused.
 
     `hashed`: ids are hashes of the SOPInstanceUID, else the UID itself. `patient`, `series` and `linked` are ordinals
-    ("p0001", see `ct.series.Order`), `warnings` rule words joined by blanks. `who` asks, for the progress lines.
-    Leaves `names.csv` in `work`: the name and the slice that hashes stand for.
+    ("p0001", see `ct.series.Order`), `warnings` rule words joined by blanks. `who` asks, for the progress lines. With
+    more than one of `workers` the ordering has a process of its own. The table is a map of a file in `work`, where
+    `names.csv` is left too: the name and the slice that hashes stand for.
     """
     count = -(-len(files) // FILES_A_PIECE)
     pieces = [work / f"headers-{number:05d}.parquet" for number in range(count)]
-    order_path, refused_path = work / "order.parquet", work / "refused.parquet"
-    if not order_path.exists():
+    if not (work / ORDER).exists():
         waiting = [number for number in share.mine(range(count)) if not pieces[number].exists()]
         tasks = (_piece(files, number, hashed, pieces[number]) for number in waiting)
         progress = Progress(who, "headers", sum(len(_rows(files, number)) for number in waiting))
@@ -70,16 +70,17 @@ def scan(
             progress.add(done)
         if share.rank == 0:
             wait_for_files(pieces, share, f"{who}: headers")
-            ordered, rejects = _order(files, pieces)
-            _write_names(work / "names.csv", files, ordered)
-            _write(pa.Table.from_pylist([reject._asdict() for reject in rejects], REFUSED), refused_path)
-            _write(ordered, order_path)  # last: it says that all are whole
+            alone(workers, _write_order, files, pieces, work)
         else:
-            wait_for_files([order_path], share, f"{who}: order of the slices")
-    rejects = [Reject(**row) for row in pq.read_table(refused_path).to_pylist()]
-    return pq.read_table(
-        order_path, read_dictionary=["patient", "series", "kind", "warnings", "native", "linked"]
-    ), rejects
+            wait_for_files([work / ORDER], share, f"{who}: order of the slices")
+    return read_scan(work)
+
+
+def read_scan(work: Path) -> tuple[pa.Table, list[Reject]]:
+    """What `scan` returned."""
+    rejects = [Reject(**row) for row in pq.read_table(work / REFUSED).to_pylist()]
+    with pa.memory_map(str(work / ORDER)) as file:
+        return pa.ipc.open_file(file).read_all(), rejects
 
 
 def known_of(head: int, start: int, native: str) -> Known:
@@ -146,6 +147,17 @@ def _read_one(file: RawFile) -> list[Header] | Reject:
         return Reject(file.id, refused.rule, refused.reason)
     except OSError as error:
         return Reject(file.id, "unreadable", error.strerror or type(error).__name__)
+
+
+def _write_order(files: RawFiles, pieces: Sequence[Path], work: Path) -> None:
+    ordered, rejects = _order(files, pieces)
+    _write_names(work / "names.csv", files, ordered)
+    columns = {name: pa.array([getattr(reject, name) for reject in rejects], pa.string()) for name in Reject._fields}
+    _write(pa.table(columns), work / REFUSED)
+    part = work / f"{ORDER}.part"
+    with pa.ipc.new_file(str(part), ordered.schema) as file:
+        file.write_table(ordered)
+    part.replace(work / ORDER)  # last: it says that all are whole
 
 
 def _order(files: RawFiles, pieces: Sequence[Path]) -> tuple[pa.Table, list[Reject]]:

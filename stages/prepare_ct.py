@@ -8,6 +8,7 @@ checkout on a file system that all of them see; rank 0 waits for the others' sha
 
 from corpus.sharing import share_of_environment
 from corpus.windows import parse_windows
+from corpus.workers import lean_memory
 from ct.convert import Forms
 from ct.parameters import PrepareCt
 from ct.prepare import prepare
@@ -18,6 +19,9 @@ from stages.run import Job
 
 def run(job: Job) -> None:
     parameters = job.section(PrepareCt, "prepare_ct")
+    processes = workers(job.local)
+    if processes > 1:
+        lean_memory()
     if parameters.source == "phantom":
         files = find_files(job.input("artifacts/phantom"), None)
     else:
@@ -30,7 +34,7 @@ def run(job: Job) -> None:
         work=job.work,
         images={side: job.out(f"artifacts/ct/images-{side}") for side in parameters.sides},
         hu=job.out(f"artifacts/ct/hu-{parameters.hu_side}"),
-        workers=workers(job.local),
+        workers=processes,
         share=share_of_environment(),
     )
     if counts is None:

@@ -233,8 +233,8 @@ def test_a_file_that_changed_after_its_header_was_read_is_an_error(
     for changed in (content.replace(b"-1024 ", b"-1000 "), content[:300], content[:200] + b"xx" + content[200:]):
         assert changed != content
 
-        def scan_and_change(*arguments: Any, changed: bytes = changed) -> Any:
-            found = scan(*arguments)
+        def scan_and_change(*arguments: Any, changed: bytes = changed, **settings: Any) -> Any:
+            found = scan(*arguments, **settings)
             path.write_bytes(changed)
             return found
 
