@@ -187,6 +187,31 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
 
 
 @main.command()
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings of everything.")
+@click.option(
+    "--folds", default=1, show_default=True, type=click.IntRange(1), help="1: the split of params.yaml, as it is."
+)
+@click.option("-S", "--set-param", "settings", multiple=True, metavar="KEY=VALUE", help="As `dvc exp run -S`, for all.")
+@click.option("--dry", is_flag=True, help="List the experiments and how many stages would run; run none.")
+@click.option(
+    "--out", default="comparison", show_default=True, type=click.Path(path_type=Path), help="The folder to write."
+)
+def compare(seeds: int, folds: int, settings: tuple[str, ...], dry: bool, out: Path) -> None:
+    """Run the graph over seeds and folds, and write what may be said of the arms: a table, a figure, a paragraph.
+
+    Each run is a DVC experiment, seed-K-fold-F-of-N-<hash of parameters and code> (`dvc exp show`), in a folder of its
+    own: workspace and artifacts stay as they are. What is there already is not run again; after a kill the same command
+    goes on. A seed reseeds everything from gan-train on. With several folds each patient is tested once.
+
+    The primary result is that of one CNN under a linear head: translated - original and translated - restyled, frozen
+    and fine-tuned, by share of the train patients (`profile arms`). Table 1 and Figure 2 stand beside it, paper-style.
+    """
+    from commands.compare import compare_arms
+
+    compare_arms(seeds, folds, settings, dry, out)
+
+
+@main.command()
 @click.option("--remove", is_flag=True, help="Delete what is listed.")
 def clean(remove: bool) -> None:
     """Show what training state of old parameters, code or inputs holds."""

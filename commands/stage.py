@@ -39,7 +39,7 @@ def run_stage(name: str, adopt: str | None = None) -> None:
         return
     declaration = declared(name)
     local = load_local()
-    with _lock(name):
+    with hold_lock(name):
         _end_with_dvc()
         prepared = _prepare(name, declaration, adopt)
         if declaration["ranks"] and (local.launch.processes > 1 or local.launch.config):
@@ -67,7 +67,7 @@ def _run_as_users_rank(name: str, adopt: str | None) -> None:
     meeting = work_root() / name / f"prepared-{launch}.json"
     if os.environ["RANK"] == "0":
         declaration = declared(name)
-        with _lock(name):
+        with hold_lock(name):
             prepared = _prepare(name, declaration, adopt)
             part = meeting.with_suffix(".part")
             part.write_text(run.to_json(prepared))
@@ -127,7 +127,7 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _lock(name: str) -> Iterator[None]:
+def hold_lock(name: str) -> Iterator[None]:
     """Hold `work/<stage>/lock`; WrongEnvironment names the process that holds it. A dead holder holds nothing."""
     path = work_root() / name / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
