@@ -31,6 +31,11 @@ class Group:
         others = [variant for arm, variant in self.arms.items() if arm != TRANSLATED]
         return self.primary or tuple((mine, other) for other in others if mine)
 
+    def name_of(self, pair: tuple[str, str]) -> str:
+        """`translated − original`, of a contrast."""
+        names = {variant: arm for arm, variant in self.arms.items()}
+        return " − ".join(names[variant] for variant in pair)
+
 
 def groups(params: Mapping[str, Any]) -> list[Group]:
     """All groups with more than one arm, in the order of `variants`.

@@ -16,6 +16,8 @@ from evaluation.table import PAPER
 
 LEAD = "weighted_log_loss"  # the one figure that claims are made of
 FLOOR = "prevalences"
+CLAIMS = ("better", "worse")
+Contrasts = Mapping[tuple[str, str], Contrast]  # variant, baseline: of one metric
 COLUMNS = (
     "kind", "state", "share_of_patients", "head", "name", "baseline", "metric", "value", "low", "high", "patients_se",
     "seeds_se", "degrees_of_freedom", "smallest_detectable", "family_low", "family_high", "verdict", "seeds", "paper",
@@ -126,28 +128,13 @@ def paragraph(found: Comparison, about: About) -> str:
         f"{'' if one else f' (Bonferroni over {count} contrasts)'} is without 0."
     )
     by = {(c.variant, c.baseline): c for c in found.contrasts if c.metric == LEAD}
-    claims: list[str] = []
     for group in (group for group in about.groups if group.primary):
-        names = {variant: arm for arm, variant in group.arms.items()}
-        texts = []
-        for variant, baseline in group.primary:
-            contrast = by[variant, baseline]
-            said = _claim(contrast, level)
-            pair = f"{names[variant]} − {names[baseline]}"
-            claims += [f"{pair} ({group.state}, {group.fraction:.0%}): {said}"] if said in ("better", "worse") else []
-            texts.append(f"{pair} {_interval(contrast.estimate)}, {said} (smallest detectable "
-                         f"{contrast.smallest_detectable:.4f})")  # fmt: skip
-        state = "frozen CNN (linear probe)" if group.state == "frozen" else "fine-tuned CNN"
-        parts.append(f"{state[0].upper()}{state[1:]}, {group.fraction:.0%} of the train patients: {'; '.join(texts)}.")
-        above = [
-            names[variant] for variant in group.arms.values() if verdict(by[variant, FLOOR].estimate, False) == "better"
-        ]
-        parts.append(
-            f"Distinguishable from answering with the prevalences: {', '.join(above) or 'none of these arms'}."
-        )
-    skipped = [f"{name} ({why})" for name, why in about.left_out.items()]
-    parts += [f"Not run: {'; '.join(skipped)}."] if skipped else []
-    parts.append(_conclusion(claims, [by[v, b] for _, v, b in about.primary], seeds))
+        parts += _group_words(group, by, level, seeds)
+    reasons: dict[str, list[str]] = {}
+    for name, why in about.left_out.items():
+        reasons.setdefault(why.partition(": ")[2].partition(";")[0] or why, []).append(name)
+    parts += [f"Not run, since {why}: {', '.join(names)}." for why, names in reasons.items()]
+    parts.append(_conclusion(about.primary, by, level, seeds))
     parts.append(
         "Table 1 and Figure 2 are paper-style: their rows mix CNNs that saw CT labels with CNNs that saw none, and are "
         "evidence of nothing about translation. All other contrasts of the table have one interval each and describe."
@@ -155,12 +142,33 @@ def paragraph(found: Comparison, about: About) -> str:
     return " ".join(parts)
 
 
-def _conclusion(claims: Sequence[str], contrasts: Sequence[Contrast], seeds: int) -> str:
+def _group_words(group: Group, by: Contrasts, level: float, seeds: int) -> list[str]:
+    """The primary contrasts of a group, and which of its arms stand above the floor."""
+    texts = []
+    for pair in group.primary:
+        limit = by[pair].estimate.at(level).smallest_detectable
+        said = f"{_claim(by[pair], level)} (smallest detectable difference {limit:.4f})"
+        texts.append(f"{group.name_of(pair)} {_interval(by[pair].estimate)}, {said}")
+    state = "Frozen CNN (linear probe)" if group.state == "frozen" else "Fine-tuned CNN"
+    words = [f"{state}, {group.fraction:.0%} of the train patients: {'; '.join(texts)}."]
+    if seeds > 1:
+        above = [arm for arm, name in group.arms.items() if by[name, FLOOR].verdict == "better"]
+        words.append(f"Better than answering with the prevalences: {', '.join(above) or 'none of these arms'}.")
+    return words
+
+
+def _conclusion(primary: Sequence[tuple[Group, str, str]], by: Contrasts, level: float, seeds: int) -> str:
     if seeds < 2:
         return "With one seed no difference is claimed: how far training alone moves these figures is not known."
+    found = [(group, (variant, baseline)) for group, variant, baseline in primary]
+    claims = [
+        f"{group.name_of(pair)} ({group.state}, {group.fraction:.0%}) {_claim(by[pair], level)}"
+        for group, pair in found
+        if _claim(by[pair], level) in CLAIMS
+    ]
     if claims:
-        return f"Claimed, of {len(contrasts)} contrasts: {'; '.join(claims)}."
-    limits = [contrast.smallest_detectable for contrast in contrasts]
+        return f"Claimed, of {len(found)} contrasts: {'; '.join(claims)}."
+    limits = [by[pair].estimate.at(level).smallest_detectable for _, pair in found]
     return (
         "No difference is claimed, which does not show that there is none: differences below "
         f"{min(limits):.4f} to {max(limits):.4f} would mostly have been missed."
@@ -168,13 +176,14 @@ def _conclusion(claims: Sequence[str], contrasts: Sequence[Contrast], seeds: int
 
 
 def _claim(contrast: Contrast, level: float) -> str:
-    """`better`, `worse`, or why neither may be said."""
+    """One of CLAIMS, or why neither may be said."""
     said = verdict(contrast.estimate.at(level), contrast.higher_is_better)
-    if said in ("better", "worse"):
+    if said in CLAIMS:
         return said
-    why = {"the interval has 0 in it": "at this size"}
+    if contrast.verdict in CLAIMS:
+        return "not distinguishable among so many contrasts"
     reason = said.removeprefix("not shown: ")
-    return f"not distinguishable {why.get(reason, f'({reason})')}"
+    return f"not distinguishable {'at this size' if reason.startswith('the interval') else f'({reason})'}"
 
 
 def _interval(found: Estimate) -> str:
@@ -186,11 +195,12 @@ def _interval(found: Estimate) -> str:
 
 def _contrast(contrast: Contrast, kind: str, level: float) -> dict[str, Any]:
     line = {"kind": kind, "name": contrast.variant, "baseline": contrast.baseline, "metric": contrast.metric}
-    line |= _figures(contrast.estimate) | {"smallest_detectable": contrast.smallest_detectable}
+    line |= _figures(contrast.estimate)
     if not level:
-        return line | {"verdict": contrast.verdict}
+        return line | {"smallest_detectable": contrast.smallest_detectable, "verdict": contrast.verdict}
     wide = contrast.estimate.at(level)
-    return line | {"family_low": wide.low, "family_high": wide.high, "verdict": _claim(contrast, level)}
+    line |= {"family_low": wide.low, "family_high": wide.high, "smallest_detectable": wide.smallest_detectable}
+    return line | {"verdict": _claim(contrast, level)}
 
 
 def _figures(found: Estimate) -> dict[str, Any]:

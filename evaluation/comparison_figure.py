@@ -34,22 +34,22 @@ def draw(
         for axis, state in zip(axes[0], STATES, strict=False):
             _curve(axis, found, [group for group in primary if group.state == state], state)
         lines = [
-            (f"{_pair(group, pair)}\n{group.state}, {group.fraction:.0%}", differences[pair])
+            (f"{group.name_of(pair)}\n{group.state}, {group.fraction:.0%}", differences[pair])
             for group in primary
             for pair in group.primary
         ]
-        _forest(axes[0, 2], lines, level, "Primary: difference of weighted log loss (below 0: translated is better)")
+        _forest(axes[0, 2], lines, level, "Primary: difference of weighted log loss\n(below 0: translated is better)")
         for axis, state in zip(axes[1], STATES, strict=False):
             chosen = [group for group in others if group.state == state]
-            lines = [(_pair(group, pair), differences[pair]) for group in chosen for pair in group.contrasts]
-            _forest(axis, lines, None, f"Arms, {STATES[state]} under a transformer head: difference of loss")
+            lines = [(group.name_of(pair), differences[pair]) for group in chosen for pair in group.contrasts]
+            _forest(axis, lines, None, f"Arms, {STATES[state]}:\ndifference of weighted log loss")
         _paper_style(axes[1, 2], found, params)
         figure.suptitle(note, fontsize=8.5, color="#a03010", x=0.01, ha="left")
         save(figure, path, DPI)
 
 
 def _curve(axis: "Axes", found: Comparison, groups: Sequence[Group], state: str) -> None:
-    """Loss by share of the train patients, a line for each arm. An arm's interval is wider than that of a difference."""
+    """Loss by share of the train patients, a line for each arm. An arm's interval is wider than a difference's."""
     arms: dict[str, dict[float, str]] = {}
     for group in groups:
         for arm, variant in group.arms.items():
@@ -60,7 +60,7 @@ def _curve(axis: "Axes", found: Comparison, groups: Sequence[Group], state: str)
         _bars(
             axis, at, [each.estimate for each in points], COLOURS[number % len(COLOURS)], "os^D"[number % 4] + "-", arm
         )
-    axis.set_title(f"Label fraction, {STATES[state]}: weighted log loss", fontsize=9, loc="left")
+    axis.set_title(f"Label fraction, {STATES[state]}:\nweighted log loss", fontsize=9, loc="left")
     if not arms:
         axis.set_axis_off()
         return
@@ -96,6 +96,8 @@ def _forest(axis: "Axes", lines: Sequence[Line], level: float | None, title: str
         axis.plot(found.seeds, [y + 0.22] * len(found.seeds), ".", color="#999999", markersize=4)
         axis.plot(found.value, y, "o", color=COLOURS[0], markersize=5)
     axis.axvline(0, color="#666666", linewidth=1)
+    words = f"{lines[0][1].confidence:.0%} interval" + (f"; thin: {level:.4g}, all together" if level else "")
+    axis.set_xlabel(f"{words}; dots: seeds", fontsize=8)
     axis.set_yticks(range(len(lines)), [name for name, _ in lines], fontsize=7.5)
     axis.set_ylim(len(lines) - 0.4, -0.6)
     axis.grid(visible=False, axis="y")
@@ -103,7 +105,7 @@ def _forest(axis: "Axes", lines: Sequence[Line], level: float | None, title: str
 
 def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> None:
     """Loss by the number of CNNs and their pretraining; states are mixed, as the paper mixes them."""
-    axis.set_title("Figure 2, paper-style (mixes states, no evidence): loss", fontsize=9, loc="left")
+    axis.set_title("Figure 2, paper-style (it mixes states, no evidence):\nweighted log loss", fontsize=9, loc="left")
     shown = {
         name: entry
         for name, entry in params["variants"].items()
@@ -129,11 +131,6 @@ def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> 
     axis.set_xticks(range(max(beside) + 1))
     axis.margins(y=0.25)
     axis.set_xlabel("CNNs in front of the head")
-
-
-def _pair(group: Group, pair: tuple[str, str]) -> str:
-    names = {variant: arm for arm, variant in group.arms.items()}
-    return " − ".join(names[variant] for variant in pair)
 
 
 def _value(found: Comparison, variant: str, metric: str) -> float | None:
