@@ -187,6 +187,25 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
 
 
 @main.command()
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--variant", help="The head to ask; default: of those evaluated, the best by weighted log loss on val.")
+@click.option("--order", type=click.Path(exists=True, path_type=Path), help="Kaggle's sample submission: its rows.")
+@click.option("--fill", is_flag=True, help="Give slices that are missing or cannot be read the prevalences on val.")
+@click.option("--out", default="submission.csv", show_default=True, type=click.Path(path_type=Path), help="To write.")
+def submission(paths: tuple[Path, ...], variant: str | None, order: Path | None, fill: bool, out: Path) -> None:
+    """Write Kaggle's submission for RSNA's unlabelled test files, ID_….dcm, and folders of them.
+
+    Probabilities are calibrated on val, as `predict` gives them, each slice on its own. A submission must have every
+    row of the sample submission: slices that are missing or cannot be read are an error that names them, raised as soon
+    as they are known; with --fill they are named and answered with the prevalences on val.
+    """
+    from commands.submission import submit
+    from settings.places import ROOT
+
+    submit(ROOT / "artifacts", paths, variant, order, fill, out)
+
+
+@main.command()
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings of everything.")
 @click.option(
     "--folds", default=1, show_default=True, type=click.IntRange(1), help="1: the split of params.yaml, as it is."
