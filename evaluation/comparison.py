@@ -194,7 +194,12 @@ def _interval(found: Estimate) -> str:
 
 
 def _contrast(contrast: Contrast, kind: str, level: float) -> dict[str, Any]:
-    line = {"kind": kind, "name": contrast.variant, "baseline": contrast.baseline, "metric": contrast.metric}
+    line: dict[str, Any] = {
+        "kind": kind,
+        "name": contrast.variant,
+        "baseline": contrast.baseline,
+        "metric": contrast.metric,
+    }
     line |= _figures(contrast.estimate)
     if not level:
         return line | {"smallest_detectable": contrast.smallest_detectable, "verdict": contrast.verdict}
