@@ -42,7 +42,7 @@ def _run_alone(name: str, adopt: str | None) -> None:
     """The whole stage, its ranks launched where it has any."""
     declaration = declared(name)
     local = load_local()
-    with _lock(name), _interruptible(name):
+    with hold_lock(name), _interruptible(name):
         _end_with_dvc()
         plan = read_plan(local)
         prepared = _prepare(name, declaration, adopt)
@@ -67,7 +67,7 @@ def _run_as_rank(name: str, adopt: str | None, order: Path | None) -> None:
     if os.environ["RANK"] != "0":
         rank.work_as_rank(rank.receive() if declaration["ranks"] else _prepare(name, declaration, adopt, clear=False))
         return
-    with _lock(name):
+    with hold_lock(name):
         prepared = _prepare(name, declaration, adopt)
         rank.forget_failure(prepared.folder)
         if declaration["ranks"]:
@@ -106,7 +106,7 @@ def _interruptible(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _lock(name: str) -> Iterator[None]:
+def hold_lock(name: str) -> Iterator[None]:
     """Hold `work/<stage>/lock`; WrongEnvironment names the process that holds it. A dead holder holds nothing."""
     path = work_root() / name / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
