@@ -90,9 +90,7 @@ def _neighbours(head: AnyHead, inputs: Inputs) -> Callable[[int], tuple[Rows, np
     return lambda row: (of_row[row], position[of_row[row]])
 
 
-def _mean(
-    inputs: Inputs, rows: Rows, batch: int, accelerator: "Accelerator", decisions: Decisions
-) -> list[Tensor]:
+def _mean(inputs: Inputs, rows: Rows, batch: int, accelerator: "Accelerator", decisions: Decisions) -> list[Tensor]:
     """Mean over rows of everything that the head reads (each C×h×w)."""
     total: list[Tensor] = []
     for start in range(0, len(rows), batch):

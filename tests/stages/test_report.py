@@ -28,10 +28,11 @@ INPUTS = [
     "artifacts/split/parts.parquet",
 ]
 PARAMETERS: dict[str, Any] = {
-    "report": {"title": "Pretraining on translated photos <test>", "dpi": 60},
+    "report": {"title": "Pretraining on translated photos <test>", "dpi": 60, "reference": "imagenet-1"},
+    "evaluate": {"intervals": {"replicates": 100, "confidence": 0.9, "seed": 0}, "clip": 1e-15},
     "variants": VARIANTS,
     "cnns": CNNS,
-    "corpora": {"photos": {}},
+    "corpora": {},
     "imagenet": None,
     "prepare_ct": {"source": "phantom", "ids": "hash", "sides": [96], "hu_side": HU_SIDE},
     "prepare_photos": {"source": "drawn"},
@@ -79,6 +80,8 @@ def test_one_page_without_network_or_scripts(tmp_path: Path, monkeypatch: pytest
         "card.json",
         "figure2.csv",
         "figure2.png",
+        "overlays.png",
+        "pointing.csv",
         "report.html",
         "table1.csv",
     ]
