@@ -31,6 +31,11 @@ class Group:
         others = [variant for arm, variant in self.arms.items() if arm != TRANSLATED]
         return self.primary or tuple((mine, other) for other in others if mine)
 
+    def name_of(self, pair: tuple[str, str]) -> str:
+        """`translated − original`, of a contrast."""
+        names = {variant: arm for arm, variant in self.arms.items()}
+        return " − ".join(names[variant] for variant in pair)
+
 
 def groups(params: Mapping[str, Any]) -> list[Group]:
     """All groups with more than one arm, in the order of `variants`.
@@ -49,7 +54,7 @@ def groups(params: Mapping[str, Any]) -> list[Group]:
 
 
 def seeds(params: Mapping[str, Any], count: int) -> list[int]:
-    """Values of the shared seed, 0 first, so far apart that no table entry's own seed, added to one, gives another's."""
+    """Values of the shared seed, 0 first: so far apart that no table entry's own seed, added to one, gives another."""
     own = [entry.get("seed", 0) for table in ("cnns", "variants", "corpora") for entry in params[table].values()]
     return [number * (max(own, default=0) + 1) for number in range(count)]
 

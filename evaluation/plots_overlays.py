@@ -61,8 +61,8 @@ def overlays(
                 canvas[top : top + TILE, left : left + 2 * TILE] = np.concatenate(pair, axis=1)
     size = (canvas.shape[1] / 125, canvas.shape[0] / 125)
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(size[0] + 0.9, size[1] + 0.2))
-        place = (0.9 / (size[0] + 0.9), 0, size[0] / (size[0] + 0.9), size[1] / (size[1] + 0.2))
+        figure = plt.figure(figsize=(size[0] + 1.1, size[1] + 0.2))
+        place = (1.1 / (size[0] + 1.1), 0, size[0] / (size[0] + 1.1), size[1] / (size[1] + 0.2))
         axis = figure.add_axes(place, frameon=False)
         axis.imshow(canvas, interpolation="nearest", aspect="auto")
         axis.set_axis_off()

@@ -176,12 +176,11 @@ def _arms(found: Comparison, arms: list[Group]) -> list[dict[str, Any]]:
     """Groups of arms for the template: of each its arms' figures and its contrasts."""
     shown = []
     for group in arms:
-        names = {variant: arm for arm, variant in group.arms.items()}
         rows = [
             {"arm": arm, "variant": variant, **{m: found.row(variant, m) for m in ("weighted_log_loss", "auc_any")}}
             for arm, variant in group.arms.items()
         ]
-        contrasts = [(names[v], names[b], contrast_of(found, v, b)) for v, b in group.contrasts]
+        contrasts = [(group.name_of(pair), contrast_of(found, *pair)) for pair in group.contrasts]
         shown.append({**asdict(group), "rows": rows, "found": contrasts})
     return shown
 

@@ -39,11 +39,12 @@ def figure2(
         if (row.kind, row.name) == ("variant", name)
     }
     write_points(folder / "figure2.csv", list(points.values()))
+    some_auc = any(row.auc_any is not None for row in rows)
     shown: dict[str, list[Dot]] = {"variant": [], "floor": []}
     for row in sorted((row for row in rows if row.kind in shown), key=lambda row: row.weighted_log_loss or 0):
         where = points.get(row.name) if row.kind == "variant" else None
         name = f"{row.name} ({where.cnns} CNN{'s' * (where.cnns != 1)})" if where else row.name.replace("-", " ")
-        figures = [_interval(row, "weighted_log_loss"), _interval(row, "auc_any")]
+        figures = [_interval(row, "weighted_log_loss"), *([_interval(row, "auc_any")] if some_auc else [])]
         if row.name != "always-no":  # its loss of certain answers would squeeze all others together
             hollow = bool(where and (where.pair or where.projected))
             shown[row.kind].append(Dot(name, where.pretraining if where else "floor", hollow, figures))
@@ -56,7 +57,7 @@ def figure2(
         DotPanel("Weighted log loss, nats (lower is better)", floor, "prevalences"),
         DotPanel("AUC of any (higher is better)", 0.5, "chance"),
     ]
-    dots(folder / "figure2.png", list(shown.values()), panels, legend, note, dpi)
+    dots(folder / "figure2.png", list(shown.values()), panels[: 1 + some_auc], legend, note, dpi)
     return data_uri(folder / "figure2.png")
 
 

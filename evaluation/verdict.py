@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from evaluation.arms import Group
 from evaluation.compare import Comparison, Contrast
 from evaluation.intervals import Estimate
+from evaluation.metrics import FEW
 from evaluation.pointing import Pointing
 
 LEAD = "weighted_log_loss"  # the one figure that claims are made of
@@ -68,8 +69,9 @@ def sentences(grounds: Grounds) -> list[str]:
     confidence = found.rows[0].estimate.confidence
     bleeds = found.positive_patients.get("any", 0)
     texts = [
+        *_translation(grounds),
         f"Test: {found.slices:,} slices of {found.patients:,} patients, {bleeds:,} of them with a bleed; one split, "
-        f"and each row is one training. Intervals are of {confidence:.0%} over the choice of patients."
+        f"and each row is one training. Intervals are of {confidence:.0%} over the choice of patients.",
     ]
     for floor in dict.fromkeys((PREVALENCES, grounds.strongest)):
         texts.append(_against(grounds, floor))
@@ -80,13 +82,14 @@ def sentences(grounds: Grounds) -> list[str]:
     )
     if game := grounds.pointing:
         texts.append(_looks(game))
-    texts += _translation(grounds)
     if grounds.skipped:
         texts.append(f"Not run: {'; '.join(f'{name} ({why})' for name, why in grounds.skipped.items())}.")
     return texts
 
 
 def _against(grounds: Grounds, floor: str) -> str:
+    if grounds.found.patients < FEW:
+        return f"{grounds.found.patients} patients are too few to say which heads are below {floor.replace('-', ' ')}."
     better = below(grounds.found, grounds.variants, floor)
     name = "answering with the train part's prevalences" if floor == PREVALENCES else floor.replace("-", " ")
     what = f"{name} ({loss_of(grounds.found, floor).value:.4f})"
@@ -116,17 +119,14 @@ def _translation(grounds: Grounds) -> list[str]:
     if not questions:
         return [
             "No two heads here differ only by whether their CNN saw translated or other photos, so nothing on this "
-            "page says whether translating helps; the profile `arms` has such rows. One seed: no row is claimed to be "
+            "page says whether translating helps; the profile 'arms' has such rows. One seed: no row is claimed to be "
             "better than another."
         ]
-    texts = []
-    for group, contrast in questions:
-        names = {variant: arm for arm, variant in group.arms.items()}
-        e = contrast.estimate
-        texts.append(
-            f"{names[contrast.variant]} − {names[contrast.baseline]} ({STATES[group.state]}, {group.encoder} head, "
-            f"{group.fraction:.0%} of the patients): {e.value:+.4f} ({e.low:+.4f} to {e.high:+.4f})"
-        )
+    texts = [
+        f"{group.name_of((contrast.variant, contrast.baseline))} ({STATES[group.state]}, {group.encoder} head, "
+        f"{group.fraction:.0%} of the patients): {_signed(contrast.estimate)}"
+        for group, contrast in questions
+    ]
     limits = [contrast.smallest_detectable for _, contrast in questions]
     least = f"{min(limits):.4f}" if len(limits) == 1 else f"{min(limits):.4f} to {max(limits):.4f}"
     return [
@@ -134,3 +134,7 @@ def _translation(grounds: Grounds) -> list[str]:
         "One seed: how far another training would move these is in no interval, so no difference is claimed, and one "
         f"below {least} would mostly have been missed even so.",
     ]
+
+
+def _signed(e: Estimate) -> str:
+    return f"{e.value:+.4f} ({e.low:+.4f} to {e.high:+.4f})".replace("-", "−")
