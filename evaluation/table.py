@@ -53,6 +53,9 @@ class Row:
     weighted_log_loss_high: float | None = None
     auc_any_low: float | None = None
     auc_any_high: float | None = None
+    difference: float | None = None  # of the weighted log loss to the reference's, paired by patient; one seed
+    difference_low: float | None = None
+    difference_high: float | None = None
     positive_patients: int | None = None  # of `any`, on test
     train_weighted_log_loss: float | None = None  # CNNs only
     val_weighted_log_loss: float | None = None

@@ -10,7 +10,9 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -171,6 +173,7 @@ def adopt(prepared: Prepared, fingerprint: str) -> None:
 
 def work(prepared: Prepared) -> None:
     """Run the stage file. Executed by every rank."""
+    began = time.monotonic()
     job = Job(
         prepared.name,
         prepared.parameters,
@@ -187,6 +190,8 @@ def work(prepared: Prepared) -> None:
             print(f"{prepared.name}: skipped: {reason}")
             for out in prepared.outs:
                 write_card(_beside(out), "skipped", reason=str(reason))
+    if os.environ.get("RANK", "0") == "0":
+        (prepared.folder / "seconds.json").write_text(json.dumps(round(time.monotonic() - began, 1)))
     undeclared = sorted(_loaded() - prepared.code.keys())
     if undeclared:
         raise BadArtifact(f"{prepared.name}: uses {', '.join(undeclared)}, not among its deps; run `pipeline.py graph`")
@@ -213,7 +218,10 @@ def _stop_below_skipped(job: Job) -> None:
 
 
 def finish(prepared: Prepared, params: list[str]) -> None:
-    """Check that nothing changed meanwhile, write the provenance, rename the outs into place."""
+    """Check that nothing changed meanwhile, write the provenance, rename the outs into place.
+
+    `seconds` in it are those of this call: a training that was resumed took longer.
+    """
     for out in prepared.outs:
         made = _beside(out)
         if not made.exists() or (made.is_dir() and not any(made.iterdir())):
@@ -226,8 +234,9 @@ def finish(prepared: Prepared, params: list[str]) -> None:
         "inputs": prepared.inputs,
         "code": prepared.code,
         "versions": {"python": ".".join(map(str, sys.version_info[:3])), **{name: version(name) for name in LIBRARIES}},
+        "revision": _revision(),
     }
-    for name in ("computing", "adopted"):
+    for name in ("computing", "adopted", "seconds"):
         if (note := prepared.folder / f"{name}.json").exists():
             record[name] = json.loads(note.read_text())
     provenance = ROOT / "artifacts/provenance" / f"{prepared.name}.json"
@@ -325,6 +334,15 @@ def _loaded() -> set[str]:
             if path.count("/") == 1 and path.endswith(".py") and not path.endswith("__init__.py"):
                 found.add(path)
     return {path for path in found if not path.startswith((*EXEMPT, "."))}
+
+
+def _revision() -> str:
+    """The commit of this checkout, with `-dirty` where files were edited since; empty outside of a git repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:  # no git on this machine: the code's own hashes say what ran
+        return ""
 
 
 def _link_or_copy(source: str, place: str) -> None:
