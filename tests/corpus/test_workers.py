@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from corpus import workers as workers_module
-from corpus.workers import ahead, fitting, free_memory, pool
+from corpus.workers import ahead, alone, fitting, free_memory, pool
 from settings.errors import WrongEnvironment
 from settings.places import ROOT
 
@@ -29,6 +29,14 @@ def test_a_workers_error_is_the_callers() -> None:
 def test_a_killed_worker_is_said_in_one_line() -> None:
     with pytest.raises(WrongEnvironment, match="memory; lower `workers`"), pool(2) as run:
         list(run(os._exit, [9, 9]))
+
+
+def test_what_runs_alone_has_a_process_of_its_own_unless_there_is_one_worker() -> None:
+    assert alone(1, os.getpid) == os.getpid() != alone(2, os.getpid)
+    with pytest.raises(ValueError, match="invalid literal"):
+        alone(2, int, "x")
+    with pytest.raises(WrongEnvironment, match="that ran _exit was killed"):
+        alone(2, os._exit, 9)
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from corpus.manifest import listed_files, short_hash, write_manifest
-from ct.raw_files import chosen, find_files
+from ct.raw_files import chosen, files_below, find_files
 from settings.errors import BadInput
 
 
@@ -35,6 +35,14 @@ def test_the_manifest_chooses_and_describes(root: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"1 of the 4 files listed in ct\.csv are not there") as error:
         find_files(root, tmp_path / "ct.csv")
     assert "a.dcm" not in str(error.value)
+
+
+def test_names_are_in_order_and_linked_folders_are_not_entered(root: Path) -> None:
+    (root / "b/link").symlink_to(root / "b", target_is_directory=True)
+    (root / "ä.dcm").touch()
+    (root / "linked.dcm").symlink_to(root / "a.dcm")
+    names = files_below(root).to_pylist()
+    assert names == ["a.dcm", "b/10.dcm", "b/2.dcm", "b/notes.txt", "linked.dcm", "ä.dcm"] == sorted(names)
 
 
 def test_another_csv_is_no_manifest(root: Path, tmp_path: Path) -> None:
