@@ -155,8 +155,6 @@ def test_a_colleague_has_all_artifacts_and_nothing_to_do_without_raw_data(team: 
     assert not (team.bob / "local.yaml").exists() and not (team.bob / "work").exists()
     done = dvc(team.bob, "repro", "split-ct").stdout
     assert done.count("didn't change, skipping") == 4 and "Running" not in done  # two manifests, two stages
-    told = pipeline(team.bob, "inspect", MADE[0]).stdout
-    assert "24 images" in told and "made by prepare-ct" in told and "provenance: none" not in told
     assert artifacts(team.bob) == shared
 
 
@@ -201,16 +199,17 @@ def test_an_artifact_and_its_cache_entry_are_one_file(team: Team, who: str) -> N
     assert {path.stat().st_ino for path in kept} <= cached
 
 
-def test_looking_writes_into_no_artifact(team: Team) -> None:
-    """Hard links share their content with the cache; the superuser could write even through read-only ones."""
-    watched = [team.alice / name for name in ("artifacts", "data", ".dvc/cache")]
+def test_a_colleague_can_look_and_looking_writes_into_no_artifact(team: Team) -> None:
+    """Hard links share their content with the cache, and the superuser may write through read-only ones."""
+    watched = [team.bob / name for name in ("artifacts", "data", ".dvc/cache")]
     before = state(*watched)
-    index = pq.read_table(team.alice / MADE[0] / "index.parquet")
-    paths = [*MADE, *sorted(str(path) for path in (team.alice / "artifacts/split").glob("*.parquet"))]
-    orders = [["inspect", path] for path in paths] + [["show", index["id"][0].as_py()], ["plan"], ["clean"]]
+    index = pq.read_table(team.bob / MADE[0] / "index.parquet")
+    tables = sorted(f"artifacts/split/{path.name}" for path in (team.bob / "artifacts/split").glob("*.parquet"))
+    orders = [*(["inspect", path] for path in (*MADE, *tables)), ["show", index["id"][0].as_py()], ["clean"]]
     code = f"from pipeline import main\nfor order in {orders!r}: main(order, standalone_mode=False)"
-    told = call([sys.executable, "-c", code], team.alice).stdout
-    assert told.count("made by split-ct") == 7 and "contact sheet:" in told and "stages would run" in told
+    told = call([sys.executable, "-c", code], team.bob).stdout
+    assert told.count("made by prepare-ct") == 2 and told.count("made by split-ct") == 7
+    assert "24 images" in told and told.count("contact sheet:") == 2 and "provenance: none" not in told
     assert state(*watched) == before
 
 
@@ -225,7 +224,8 @@ def test_an_experiment_meets_a_colleagues_work(team: Team) -> None:
     dvc(bob, "repro", "-q", "floors")
     commit(bob, "fewer bins")
     dvc(bob, "exp", "pull", "-q", "--run-cache", "origin", "other-fold", **ENVIRONMENT)
-    dvc(bob, "exp", "branch", "-q", "other-fold", "fold")
+    with Repo(str(bob)) as repo:
+        repo.experiments.branch("other-fold", "fold")
     merged = call(["git", "merge", "-q", "fold"], bob, check=False)
     assert merged.returncode == 1
     conflicts = call(["git", "diff", "--name-only", "--diff-filter=U"], bob).stdout.split()
