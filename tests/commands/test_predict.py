@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from evaluation.metrics import sigmoid
 from pipeline import main
 from settings.errors import BadArtifact
 from tests.backbones import made
+from tests.commands.untouched import untouched
 from tests.ct.files import flat, write_dicom
 from tests.ct.phantoms import NONE, phantom_parameters
 from tests.vit.foreign import POSITIVE, TEMPERATURES, make_artifacts, sources_of
@@ -27,14 +29,15 @@ RAW = [f"raw_{label}" for label in LABELS]
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Phantoms of two patients in one folder, and variants that were trained on them."""
     root = tmp_path_factory.mktemp("predict")
     for name in ("phantom", "masks"):
         (root / name).mkdir()
     make(phantom_parameters(patients=2, slices=SLICES, oddities=NONE), root / "phantom", 1, root / "masks")
     make_artifacts(root / "phantom", root / "artifacts", ["series", "mean"])
-    return root
+    with untouched(root / "artifacts"):
+        yield root
 
 
 def ask(root: Path, *words: object, status: int = 0) -> tuple[list[dict[str, str]], Result]:
