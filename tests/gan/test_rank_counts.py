@@ -49,7 +49,7 @@ def plain_run(root: Path, work: Path, accelerator: Any, decisions: Any) -> dict[
     )  # fmt: skip
     run = make_run(work, chosen)
     task = make_translator(make_sources(root, chosen), chosen, run, accelerator, decisions)
-    with patch("gan.crops.dequantised", lambda images: images):
+    with patch("gan.crops.dithered", lambda images: images):
         curves = train(task, run, accelerator, decisions)
     return {"losses": curves.training, "weights": task.state()["generators"]}
 

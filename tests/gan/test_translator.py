@@ -116,7 +116,7 @@ def test_three_channels_are_rgb_and_the_three_windows_of_the_same_views(tmp_path
     for channels in (1, 3):
         task = make_task(tmp_path, tmp_path / "work", channels=channels)
         torch.manual_seed(5)
-        with patch("gan.crops.dequantised", lambda images: images):
+        with patch("gan.crops.dithered", lambda images: images):
             views.append(task.views(task.read(0)))
     (luma, hu, labels), (rgb, windows, again) = views
     assert torch.allclose(
@@ -163,7 +163,7 @@ def test_averaged_weights_follow_and_full_views_are_whole_slices(tmp_path: Path)
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(after, task.generators.parameters(), strict=True))
     _, slices, _ = task.views(task.read(0))
-    assert slices[:, :, 0, 0].max() <= -1 + 1 / 255, "a whole slice has air in its corner, dequantised"
+    assert slices[:, :, 0, 0].max() <= -1 + 1 / 255, "a whole slice has air in its corner, dithered"
 
 
 def test_only_train_rows_are_sources(tmp_path: Path) -> None:
