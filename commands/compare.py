@@ -37,7 +37,7 @@ def compare_arms(seed_count: int, fold_count: int, settings: Sequence[str], dry:
     `fold_count` of 1 is the split of params.yaml as it is; more: the patients in so many folds, each test once.
     `settings`: KEY=VALUE for all of them, as `dvc exp run -S` takes them. `dry`: list what would run, write nothing.
     """
-    params = _with(ROOT / "params.yaml", settings)
+    params = with_settings(ROOT / "params.yaml", settings)
     split = params["split_ct"]
     if fold_count > 1:
         split["folds"] = fold_count
@@ -162,7 +162,7 @@ def _table(outs: Outs, path: str) -> pa.Table:
     return pq.read_table(io.BytesIO(outs.read(path)))
 
 
-def _with(path: Path, settings: Sequence[str]) -> dict[str, Any]:
+def with_settings(path: Path, settings: Sequence[str]) -> dict[str, Any]:
     """params.yaml with settings, by DVC's own rules."""
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides
