@@ -47,14 +47,13 @@ def compare_arms(seed_count: int, fold_count: int, settings: Sequence[str], dry:
     declared = declarations(params)
     check_known_to_git(ROOT, declared)
     experiments = plan(params, digest_of(ROOT, params, declared), seeds(params, seed_count), folds, settings)
-    there = existing(ROOT)
-    for line in listing(experiments, there, declared):
+    for line in listing(experiments, existing(ROOT), declared):
         print(line)
     if dry:
         return
     with hold_lock("compare"):
         for number, experiment in enumerate(experiments, 1):
-            if experiment.name not in there:
+            if experiment.name not in existing(ROOT):
                 print(f"compare: experiment {number} of {len(experiments)}: {experiment.name}", flush=True)
                 run(ROOT, experiment)
         there = existing(ROOT)
