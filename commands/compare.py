@@ -40,7 +40,7 @@ def compare_arms(seed_count: int, fold_count: int, settings: Sequence[str], dry:
     params = with_settings(ROOT / "params.yaml", settings)
     split = params["split_ct"]
     if fold_count > 1:
-        split["folds"] = fold_count
+        split |= {"folds": fold_count, "fold": 0}
     folds = [split["fold"]] if fold_count == 1 else list(range(fold_count))
     validate(params)
     check_rendered(params)
