@@ -37,24 +37,23 @@ def compare_arms(seed_count: int, fold_count: int, settings: Sequence[str], dry:
     `fold_count` of 1 is the split of params.yaml as it is; more: the patients in so many folds, each test once.
     `settings`: KEY=VALUE for all of them, as `dvc exp run -S` takes them. `dry`: list what would run, write nothing.
     """
-    params = _with(ROOT / "params.yaml", settings)
+    params = with_settings(ROOT / "params.yaml", settings)
     split = params["split_ct"]
     if fold_count > 1:
-        split["folds"] = fold_count
+        split |= {"folds": fold_count, "fold": 0}
     folds = [split["fold"]] if fold_count == 1 else list(range(fold_count))
     validate(params)
     check_rendered(params)
     declared = declarations(params)
     check_known_to_git(ROOT, declared)
     experiments = plan(params, digest_of(ROOT, params, declared), seeds(params, seed_count), folds, settings)
-    there = existing(ROOT)
-    for line in listing(experiments, there, declared):
+    for line in listing(experiments, existing(ROOT), declared):
         print(line)
     if dry:
         return
     with hold_lock("compare"):
         for number, experiment in enumerate(experiments, 1):
-            if experiment.name not in there:
+            if experiment.name not in existing(ROOT):
                 print(f"compare: experiment {number} of {len(experiments)}: {experiment.name}", flush=True)
                 run(ROOT, experiment)
         there = existing(ROOT)
@@ -162,7 +161,7 @@ def _table(outs: Outs, path: str) -> pa.Table:
     return pq.read_table(io.BytesIO(outs.read(path)))
 
 
-def _with(path: Path, settings: Sequence[str]) -> dict[str, Any]:
+def with_settings(path: Path, settings: Sequence[str]) -> dict[str, Any]:
     """params.yaml with settings, by DVC's own rules."""
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides

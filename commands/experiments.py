@@ -125,8 +125,8 @@ class Outs:
                 return bytes(file.read())
         except FileNotFoundError:
             raise BadArtifact(
-                f"experiment {self.name}: {path} is not in DVC's cache; `dvc pull -r` it, or "
-                f"`dvc exp remove {self.name}` and run it again"
+                f"experiment {self.name}: {path} is not in DVC's cache (dvc gc?); `dvc exp remove {self.name}`, "
+                "then repeat the command to make it again"
             ) from None
 
 

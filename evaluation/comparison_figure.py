@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from evaluation.arms import Group
 from evaluation.compare import Comparison, label_fraction_curve
 from evaluation.intervals import Estimate
 from evaluation.plots import LOOKS, point
 from evaluation.style import COLOURS, STYLE, save
+from evaluation.table import start_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,6 +97,7 @@ def _forest(axis: "Axes", lines: Sequence[Line], level: float | None, title: str
         axis.plot(found.seeds, [y + 0.22] * len(found.seeds), ".", color="#999999", markersize=4)
         axis.plot(found.value, y, "o", color=COLOURS[0], markersize=5)
     axis.axvline(0, color="#666666", linewidth=1)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     words = f"{lines[0][1].confidence:.0%} interval" + (f"; thin: {level:.4g}, all together" if level else "")
     axis.set_xlabel(f"{words}; dots: seeds", fontsize=8)
     axis.set_yticks(range(len(lines)), [name for name, _ in lines], fontsize=7.5)
@@ -105,7 +107,7 @@ def _forest(axis: "Axes", lines: Sequence[Line], level: float | None, title: str
 
 def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> None:
     """Loss by the number of CNNs and their pretraining; states are mixed, as the paper mixes them."""
-    axis.set_title("Figure 2, paper-style (it mixes states, no evidence):\nweighted log loss", fontsize=9, loc="left")
+    axis.set_title("Figure 2, paper-style (mixes states):\nweighted log loss", fontsize=9, loc="left")
     shown = {
         name: entry
         for name, entry in params["variants"].items()
@@ -115,6 +117,9 @@ def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> 
         axis.set_axis_off()
         return
     beside: dict[int, int] = {}
+    seen: set[str] = set()
+    names = start_names(params["prepare_photos"]["source"], params["imagenet"] is not None)
+    corpora = {"ImageNet": names["imagenet"], "GAN": names["gan-pretrain"]}
     for name, entry in shown.items():
         metrics = {metric: _value(found, name, metric) for metric in (LOSS, "mean_accuracy", "mean_auc")}
         where = point(name, entry, params["cnns"], metrics)
@@ -123,13 +128,16 @@ def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> 
         x = where.cnns + 0.16 * (place := beside.get(where.cnns, 0))
         beside[where.cnns] = place + 1
         colour, marker = LOOKS[where.pretraining]
-        _bars(axis, [x], [row.estimate], colour, marker)
+        words = " + ".join(corpora.get(word, word) for word in where.pretraining.split(" + "))
+        _bars(axis, [x], [row.estimate], colour, marker, None if words in seen else words)
+        seen.add(words)
         axis.annotate(name, (x, row.estimate.high), xytext=(0, 3), textcoords="offset points", rotation=90, fontsize=7,
                       ha="center", va="bottom", color="#333333")  # fmt: skip
     if floor := found.row(FLOOR, LOSS):
         axis.axhline(floor.estimate.value, color="#999999", linewidth=1, linestyle=(0, (4, 3)))
     axis.set_xticks(range(max(beside) + 1))
-    axis.margins(y=0.25)
+    axis.margins(y=0.4)
+    axis.legend(fontsize=7, loc="lower left")
     axis.set_xlabel("CNNs in front of the head")
 
 

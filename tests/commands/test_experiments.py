@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 import yaml
 
 from commands.compare import gather
-from commands.experiments import TEMPORARY, Experiment, Outs, check_same, existing, plan, run
+from commands.experiments import TEMPORARY, Experiment, Outs, check_known_to_git, check_same, existing, plan, run
 from evaluation.compare import Run
-from settings.errors import BadArtifact, TrainingFailed
+from settings.errors import BadArtifact, BadParameter, TrainingFailed
 from settings.places import ROOT
+from stages.graph import Declaration
 from tests.pipeline.checkouts import call, dvc
 
 PARAMS: dict[str, Any] = {"seed": 7, "split_ct": {"fold": 0, "folds": 3}, "gain": 1}
@@ -34,8 +36,6 @@ if what == "shared":
     sys.exit()
 while (notes / "hold").exists():
     time.sleep(0.05)
-if (notes / "fail").exists():
-    sys.exit("broken")
 for name in ("a", "b", "few"):
     folder = Path("artifacts/evaluation", name)
     folder.mkdir(parents=True)
@@ -128,6 +128,20 @@ def test_experiments_leave_the_workspace_alone_and_share_what_they_can(repo: Pat
     assert names == set(existing(repo))  # they belong to the commit before
 
 
+def test_a_file_that_git_does_not_know_is_named(repo: Path) -> None:
+    """DVC's folders have what git knows alone; of a manifest that is its .dvc file."""
+    stage = Declaration("scores", "stages/x.py", ["artifacts/shared", "data/ct.csv"], ["make.py"], [], [], False)
+    with pytest.raises(BadParameter, match=r"data/ct\.csv: git does not know it .*`git add data/ct\.csv\.dvc`"):
+        check_known_to_git(repo, {"scores": stage})
+    (repo / "data").mkdir()
+    (repo / "data/ct.csv.dvc").write_text("outs: []\n")
+    call(["git", "add", "data"], repo)
+    check_known_to_git(repo, {"scores": stage})
+    with pytest.raises(BadParameter, match=r"`git add new\.py`"):
+        check_known_to_git(repo, {"scores": replace(stage, code=["make.py", "new.py"])})
+    call(["git", "rm", "-qrf", "data"], repo)
+
+
 def test_what_experiments_left_is_gathered_by_variant_seed_and_fold(repo: Path) -> None:
     experiments, there = planned()[:2], existing(repo)
     tables, floors, left_out = gather(repo, experiments, there, ["a", "b", "few"])
@@ -163,8 +177,8 @@ def test_after_a_kill_the_same_call_goes_on(repo: Path, notes: Path) -> None:
     assert "Running" not in dvc(repo, "exp", "show", "--csv").stdout
 
 
-def test_a_failure_names_the_experiment(repo: Path, notes: Path) -> None:
-    (notes / "fail").touch()
+def test_a_failure_names_the_experiment(repo: Path) -> None:
+    unknown = planned()[3]._replace(settings=("unknown=1",))
     with pytest.raises(TrainingFailed, match=r"seed-2-fold-1-of-3-0123abcd: dvc ended with status 255"):
-        run(repo, planned()[3])
-    (notes / "fail").unlink()
+        run(repo, unknown)
+    assert unknown.name not in existing(repo)

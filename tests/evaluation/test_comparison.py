@@ -32,7 +32,8 @@ def made_params() -> dict[str, Any]:
         **HEAD, "cnns": ["original-ct", "translated"], "encoder": "vit", "paper": "2-CNN-ViT (ImageNet/GAN)"
     }  # fmt: skip
     corpora = {"original": {"kind": "original"}, "restyled": {"kind": "histogram", "seed": 0}}
-    return {"cnns": cnns, "variants": variants, "corpora": corpora, "evaluate": {"clip": 1e-15}}
+    photos = {"imagenet": None, "prepare_photos": {"source": "drawn"}}
+    return {"cnns": cnns, "variants": variants, "corpora": corpora, **photos}
 
 
 def made(gain: float, seeds: int = 3, left_out: dict[str, str] | None = None) -> tuple[Comparison, About]:
