@@ -69,7 +69,7 @@ def occlusion(
         at = int(np.flatnonzero(near == row)[0])
         seen = inputs.on_device(inputs.read(near), accelerator.device, decisions)
         logits = []
-        for some in hidden.split(max(1, batch // len(near))):
+        for some in torch.split(hidden, max(1, batch // len(near))):
             count = len(some)
             x = [_occluded(part, mean, some, at) for part, mean in zip(seen, usual, strict=True)]
             slots = [] if position is None else arrange([np.arange(len(near))] * count, position)[1]
