@@ -101,3 +101,4 @@ def test_what_has_no_places(tmp_path: Path, inputs: Inputs) -> None:
     assert places(PooledLinear([CHANNELS], 6), flat) is None
     image = Inputs([made.ct(tmp_path / "images")])
     assert places(build_head(image.sources, shape(patch=8), VIT, 6), image) == (4, 4)
+    assert places(build_head(image.sources, shape(patch=4), VIT, 6), image) == (7, 7), "of 8×8 tokens"
