@@ -151,7 +151,7 @@ def ranks_of(stage: psutil.Process) -> list[psutil.Process]:
     return sorted(stage.children(), key=lambda child: int(child.environ()["RANK"]))
 
 
-def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path, whole: str) -> None:
+def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path) -> None:
     """Under `dvc repro`: kill -9 of a rank, then SIGTERM to all, as a scheduler sends it; then to the end."""
     (checkout / "dvc.lock").unlink(missing_ok=True)
     subprocess.run(["rm", "-rf", ".dvc/cache/runs", "work/requeue"], cwd=checkout, check=True)
