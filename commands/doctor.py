@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from commands.launch import read_plan
 from settings.errors import PipelineError
 from settings.loader import load_yaml
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root, workers
@@ -68,14 +69,15 @@ def _device(local: Local) -> list[Finding]:
         (True, f"CPU: {workers(local)} cores for workers, {units}"),
         (True, f"trainings compute on {device} in {decisions.precision}"),
     ]
-    processes, config = local.launch.processes, local.launch.config
-    if device == "cuda" and not config:
-        found.append((processes <= count, f"ranks: {processes} for {count} GPUs"))
-    elif config:
-        place = config if config.is_absolute() else ROOT / config
-        found.append((place.exists(), f"ranks: as in {place.name}"))
-    else:
-        found.append((True, f"ranks: {processes}"))
+    try:
+        plan = read_plan(local)
+    except PipelineError as error:
+        return [*found, (False, str(error))]
+    here, gpu = plan.ranks // plan.machines, device == "cuda" and not (plan.config and plan.cpu)
+    words = f"ranks: {plan.ranks} on {plan.machines} machines" if plan.machines > 1 else f"ranks: {plan.ranks}"
+    found.append((here <= count or not gpu, f"{words} for {count} GPUs here" if gpu else words))
+    if plan.config and not plan.cpu and not count:
+        found.append((False, f"launch.config: {Path(plan.config).name} is for GPUs, torch sees none"))
     return found
 
 

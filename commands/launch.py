@@ -25,7 +25,7 @@ import psutil
 from commands.rank import ORDER, claim, error_once, forget_failure, reported
 from settings.errors import BadParameter, Interrupted, TrainingFailed, WrongEnvironment
 from settings.loader import load_yaml
-from settings.places import ROOT, Local, main_checkout
+from settings.places import ROOT, Local, cores, main_checkout
 from stages import run
 
 RANKS = "SCOPEFORMER_RANKS"
@@ -120,8 +120,8 @@ def _start(order: Path, prepared: run.Prepared, plan: Plan, one_each: bool) -> N
         run.work(prepared)
         return
     here = plan.ranks // plan.machines
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.update({ORDER: str(order), RANKS: str(plan.ranks), "OMP_NUM_THREADS": str(max(1, cores // here))})
+    threads = max(1, cores() // here)
+    os.environ.update({ORDER: str(order), RANKS: str(plan.ranks), "OMP_NUM_THREADS": str(threads)})
     logging.disable(logging.ERROR)  # torchrun's own report of a failed rank, a page long
     try:
         failures, stopped = _run_ranks(_launcher(plan, node, prepared.name))

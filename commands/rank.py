@@ -10,13 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from settings.errors import Interrupted, PipelineError, TrainingFailed, WrongEnvironment
 from stages import run
-
-if TYPE_CHECKING:
-    from torch.distributed import Store
 
 ORDER = "SCOPEFORMER_ORDER"  # set by `launch`: the file that says what to do
 KEY = "scopeformer/prepared"
@@ -116,8 +113,9 @@ def reported(stage: str, folder: Path) -> PipelineError | None:
     return kinds[content["status"]](message)
 
 
-def _store() -> "Store":
-    from torch.distributed import rendezvous
+def _store() -> Any:
+    """The launcher's key-value store, which torch.distributed will use as well."""
+    from torch.distributed.rendezvous import rendezvous
 
     if "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
         raise WrongEnvironment(

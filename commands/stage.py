@@ -78,7 +78,7 @@ def _run_as_rank(name: str, adopt: str | None, order: Path | None) -> None:
 
 def _prepare(name: str, declaration: dict[str, Any], adopt: str | None, clear: bool = True) -> run.Prepared:
     keys = ("module", "deps", "code", "params", "outs")
-    prepared = run.prepare(name, *(declaration[key] for key in keys), clear=clear)
+    prepared = run.prepare(name, **{key: declaration[key] for key in keys}, clear=clear)
     if adopt:
         run.adopt(prepared, adopt)
     return prepared

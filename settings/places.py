@@ -106,9 +106,14 @@ def raw_root(local: Local, what: Raw) -> Path:
 
 
 def workers(local: Local) -> int:
-    """Processes or threads for CPU work: `workers`, else the cores this process may use."""
+    """Processes or threads for CPU work: `workers`, else this rank's part of the cores that the process may use."""
     if local.workers:
         return local.workers
+    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -198,8 +198,9 @@ def work(prepared: Prepared) -> None:
 
 
 def ask_for_queue(name: str) -> None:
-    """Leave `work/requeue` for a scheduler's script: the stage was stopped, and is to be run again."""
-    (work_root() / "requeue").write_text(f"{name}\n")
+    """Add the stage to `work/requeue`, for a scheduler's script: it was stopped, and is to be run again."""
+    with (work_root() / "requeue").open("a") as queue:  # several stages may be stopped at once
+        queue.write(f"{name}\n")
 
 
 def skipped(folder: Path) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -151,11 +152,11 @@ def ranks_of(stage: psutil.Process) -> list[psutil.Process]:
     return sorted(stage.children(), key=lambda child: int(child.environ()["RANK"]))
 
 
-def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path, whole: str) -> None:
+def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path) -> None:
     """Under `dvc repro`: kill -9 of a rank, then SIGTERM to all, as a scheduler sends it; then to the end."""
     (checkout / "dvc.lock").unlink(missing_ok=True)
     subprocess.run(["rm", "-rf", ".dvc/cache/runs", "work/requeue"], cwd=checkout, check=True)
-    two = {"SCOPEFORMER_LAUNCH": "launch/cpu-2.yaml"}
+    two: Any = {"SCOPEFORMER_LAUNCH": "launch/cpu-2.yaml"}
 
     repro = start(checkout, "-m", "dvc", "repro", "-s", "gan-train", **two)
     victim = ranks_of(psutil.Process(wait_for_state(checkout, 12)))[1]
