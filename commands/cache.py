@@ -76,7 +76,7 @@ def _named(checkout: Path) -> set[str]:
     """Every hash in a metafile of the workspace, of running experiments' copies of it, or of git."""
     listed = _git(checkout, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *METAFILES)
     files = {checkout / name for name in listed.decode().split("\0") if name} | {checkout / "dvc.lock"}
-    files |= set((checkout / ".dvc/tmp/exps").glob("*/dvc.lock"))
+    files |= {path for depth in ("*", "*/*") for path in (checkout / ".dvc/tmp/exps").glob(f"{depth}/dvc.lock")}
     texts = [path.read_text(encoding="utf-8") for path in sorted(files) if path.is_file()]
     # Both sides of every change that any commit made to a metafile; -m: those of merges as well.
     log = ("log", "--all", "--full-history", "-m", "--raw", "--no-abbrev", "--format=", "--", *METAFILES)

@@ -347,8 +347,12 @@ def _revision() -> str:
 
 
 def _link_or_copy(source: str, place: str) -> None:
-    """Shards, which are renamed into place and never written into, get a second name: a corpus of them is 100 GB."""
-    if source.endswith(".npy") and not Path(place).exists():
+    """Shards, which are renamed into place and never written into, get a second name: a corpus of them is 100 GB.
+
+    What has that name is replaced, not written into: it may be a hard link into DVC's cache.
+    """
+    Path(place).unlink(missing_ok=True)
+    if source.endswith(".npy"):
         link(Path(source), Path(place))
     else:
         shutil.copy2(source, place)

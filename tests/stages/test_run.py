@@ -212,6 +212,20 @@ def test_adopting_prints_and_records_what_differs(
         run.adopt(new, "123")
 
 
+def test_adopting_over_state_of_its_own_writes_through_no_hard_link(checkout: Path) -> None:
+    """A finished shard or sheet in `work/` is the artifact's file, and DVC's cache's."""
+    old = run.prepare("fake", *DECLARED)
+    (checkout / "stages/run.py").write_text("a comment")
+    new = run.prepare("fake", *DECLARED)
+    for name in ("images-00000.npy", "sheet-00000.png"):
+        (old.folder / name).write_bytes(b"old")
+        (new.folder / name).write_bytes(b"new")
+        (checkout / name).hardlink_to(new.folder / name)
+    run.adopt(new, old.fingerprint)
+    for name in ("images-00000.npy", "sheet-00000.png"):
+        assert (new.folder / name).read_bytes() == b"old" and (checkout / name).read_bytes() == b"new"
+
+
 def test_another_weights_file_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "w.safetensors").write_bytes(b"weights")
     monkeypatch.setenv("SCOPEFORMER_RAW_WEIGHTS", str(checkout))
