@@ -126,9 +126,9 @@ def _estimates(
     owner, _ = owners(patients)
     draws = draw_patients(count, intervals.replicates, intervals.seed)
     shares = [sample(mean_of(column, owner), draws) for column in guesses.T]
-    each = [estimate([share], intervals.confidence, SHARE) for share in shares]
+    hit, chance, middle, brightest = (estimate([share], intervals.confidence, SHARE) for share in shares)
     above = difference([shares[0]], [shares[1]], intervals.confidence)
-    return Pointing(variant, label, len(guesses), count, size, *each, above)
+    return Pointing(variant, label, len(guesses), count, size, hit, chance, middle, brightest, above)
 
 
 def coverage(mask: npt.NDArray[np.bool_], grid: tuple[int, int]) -> Floats:

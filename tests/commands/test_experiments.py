@@ -130,7 +130,7 @@ def test_experiments_leave_the_workspace_alone_and_share_what_they_can(repo: Pat
 
 def test_a_file_that_git_does_not_know_is_named(repo: Path) -> None:
     """DVC's folders have what git knows alone; of a manifest that is its .dvc file."""
-    stage = Declaration("scores", "stages/x.py", ["artifacts/shared", "data/ct.csv"], ["make.py"], [], [], False)
+    stage = Declaration("scores", "stages/x.py", ["artifacts/shared", "data/ct.csv"], ["make.py"], [], [], False, False)
     with pytest.raises(BadParameter, match=r"data/ct\.csv: git does not know it .*`git add data/ct\.csv\.dvc`"):
         check_known_to_git(repo, {"scores": stage})
     (repo / "data").mkdir()
