@@ -147,7 +147,8 @@ def _group_words(group: Group, by: Contrasts, level: float, seeds: int) -> list[
     texts = []
     for pair in group.primary:
         limit = by[pair].estimate.at(level).smallest_detectable
-        said = f"{_claim(by[pair], level)} (smallest detectable difference {limit:.4f})"
+        said = _claim(by[pair], level)
+        said += f" (smallest detectable difference {limit:.4f})" if seeds > 1 else ""  # patients alone say too little
         texts.append(f"{group.name_of(pair)} {_interval(by[pair].estimate)}, {said}")
     state = "Frozen CNN (linear probe)" if group.state == "frozen" else "Fine-tuned CNN"
     words = [f"{state}, {group.fraction:.0%} of the train patients: {'; '.join(texts)}."]

@@ -89,6 +89,7 @@ def test_one_seed_claims_nothing_however_large_the_difference() -> None:
     words = paragraph(*made(2.0, seeds=1))
     assert "With one seed no difference is claimed" in words and "intervals over patients alone" in words
     assert words.count("not distinguishable (one seed)") == 4 and "Claimed" not in words and "Better" not in words
+    assert "smallest detectable" not in words
 
 
 def test_what_was_skipped_is_named_with_its_reason_once() -> None:
