@@ -2,8 +2,8 @@
 
 Reads the phantoms or the files that data/ct.csv lists. Knows no label and no split. On one machine it is one process
 with a pool of workers, whatever `launch` says: ranks would only wait for each other. Several machines share the shards
-when each starts `python pipeline.py stage prepare-ct` with RANK, WORLD_SIZE and the same MASTER_ADDR set, over a
-checkout on a file system that all of them see; rank 0 waits for the others' shards and finishes.
+over a checkout on a file system that all of them see, where `launch` names them, or when each starts `python
+pipeline.py stage prepare-ct` with RANK and WORLD_SIZE set; rank 0 waits for the others' shards and finishes.
 """
 
 from corpus.sharing import share_of_environment
