@@ -131,6 +131,8 @@ def looks(
 def _game(
     sources: "Sources", with_falls: Mapping[str, Falls], masks: Masks, images: Images, labels: list[str]
 ) -> list[Pointing]:
+    """Over the positive slices that every head was asked of: shown cases, which differ from head to head, are out."""
+    common = set.intersection(*(set(falls.ids) for falls in with_falls.values()))
     truths: dict[tuple[int, int], Truth] = {}
     found = []
     for name, falls in with_falls.items():
@@ -139,7 +141,7 @@ def _game(
             truths[grid] = truth_on(grid, masks, images)
         scores = scores_of(pq.read_table(sources.evaluations[name] / "scores.parquet"), labels)
         positives = {
-            label: [id_ for id_, one in zip(scores.ids, scores.truth[:, i], strict=True) if one]
+            label: [id_ for id_, one in zip(scores.ids, scores.truth[:, i], strict=True) if one and id_ in common]
             for i, label in enumerate(labels)
         }
         patients = dict(zip(scores.ids, scores.patients, strict=True))

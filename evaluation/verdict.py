@@ -104,13 +104,14 @@ def _against(grounds: Grounds, floor: str) -> str:
 
 
 def _looks(game: Pointing) -> str:
-    if game.hit is None or game.chance is None or game.above_chance is None:
+    if game.hit is None or game.chance is None or game.above_chance is None or game.middle is None:
         return f"Whether it looks at the blood is not told: {game.patients} patients with a bleed are too few."
     sure = game.above_chance.low > 0
     return (
         f"Its deepest place lies on blood in {game.hit.value:.0%} ({game.hit.low:.0%} to {game.hit.high:.0%}) of "
         f"{game.slices} positive slices, by chance in {game.chance.value:.0%}: "
-        f"{'more often than' if sure else 'not shown to be more often than'} by chance."
+        f"{'more often than' if sure else 'not shown to be more often than'} by chance; the picture's middle would be "
+        f"right in {game.middle.value:.0%}."
     )
 
 
