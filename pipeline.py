@@ -187,9 +187,62 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
 
 
 @main.command()
-@click.option("--remove", is_flag=True, help="Delete what is listed.")
-def clean(remove: bool) -> None:
-    """Show what training state of old parameters, code or inputs holds."""
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--variant", help="The head to ask; default: of those evaluated, the best by weighted log loss on val.")
+@click.option("--order", type=click.Path(exists=True, path_type=Path), help="Kaggle's sample submission: its rows.")
+@click.option("--fill", is_flag=True, help="Give slices that are missing or cannot be read the prevalences on val.")
+@click.option("--out", default="submission.csv", show_default=True, type=click.Path(path_type=Path), help="To write.")
+def submission(paths: tuple[Path, ...], variant: str | None, order: Path | None, fill: bool, out: Path) -> None:
+    """Write Kaggle's submission for RSNA's unlabelled test files, ID_….dcm, and folders of them.
+
+    Probabilities are calibrated on val, as `predict` gives them, each slice on its own. A submission must have every
+    row of the sample submission: slices that are missing or cannot be read are an error that names them, raised as soon
+    as they are known; with --fill they are named and answered with the prevalences on val.
+    """
+    from commands.submission import submit
+    from settings.places import ROOT
+
+    submit(ROOT / "artifacts", paths, variant, order, fill, out)
+
+
+@main.command()
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings of everything.")
+@click.option(
+    "--folds", default=1, show_default=True, type=click.IntRange(1), help="1: the split of params.yaml, as it is."
+)
+@click.option("-S", "--set-param", "settings", multiple=True, metavar="KEY=VALUE", help="As `dvc exp run -S`, for all.")
+@click.option("--dry", is_flag=True, help="List the experiments and how many stages would run; run none.")
+@click.option(
+    "--out", default="comparison", show_default=True, type=click.Path(path_type=Path), help="The folder to write."
+)
+def compare(seeds: int, folds: int, settings: tuple[str, ...], dry: bool, out: Path) -> None:
+    """Run the graph over seeds and folds, and write what may be said of the arms: a table, a figure, a paragraph.
+
+    Each run is a DVC experiment, seed-K-fold-F-of-N-<hash of parameters and code> (`dvc exp show`), in a folder of its
+    own: workspace and artifacts stay as they are. What is there already is not run again; after a kill the same command
+    goes on. A seed reseeds everything from gan-train on. With several folds each patient is tested once.
+
+    The primary result is that of one CNN under a linear head: translated - original and translated - restyled, frozen
+    and fine-tuned, by share of the train patients (`profile arms`). Table 1 and Figure 2 stand beside it, paper-style.
+    """
+    from commands.compare import compare_arms
+
+    compare_arms(seeds, folds, settings, dry, out)
+
+
+@main.command()
+@click.option(
+    "--remove",
+    multiple=True,
+    type=click.Choice(["work", "cache"]),
+    help="Delete what is listed of it; may be repeated.",
+)
+def clean(remove: tuple[str, ...]) -> None:
+    """Show what training state of old parameters, code or inputs holds, and cache that nothing names any more.
+
+    Kept in any case: each stage's newest state and the one its artifact comes from; what the workspace, a commit under
+    any branch, tag or stash, or an experiment names.
+    """
     from commands.clean import clean as list_or_remove
 
     list_or_remove(remove)

@@ -5,8 +5,8 @@
 `--checkout`: where prepare-ct, split-ct and prepare-photos have run. TRANSLATOR: folders like artifacts/gan; each is
 called by its own name. Reads `gan_audit` of the checkout's params.yaml, which must name a classifier, whose file lies
 in `--weights`. Writes cells.json (every figure, versions), cells.csv (a line for each form of the photos), cells.png
-(photos, two rows for each translator, CT), probe.png and kid.png, and prints the table. Translations are kept in
-`--out` and not made twice.
+(photos, two rows for each translator, CT), probe.png, kid.png and trade-off.png (look against labels), and prints the
+table. Translations are kept in `--out` and not made twice.
 """
 
 import argparse
@@ -14,16 +14,17 @@ import csv
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow.parquet as pq
 
 from audit.classifier import imagenet_columns, load_timm
-from audit.kinds import as_seen
+from audit.kinds import NAMES, as_seen
 from audit.material import Material, gather
 from audit.measure import measure, tissue
 from audit.parameters import GanAudit
@@ -32,6 +33,7 @@ from audit.probe import CONDITIONS
 from audit.samples import spread_evenly, three_and_first, write_grid
 from backbones.extractor import extract
 from corpus.images import Images
+from evaluation.style import COLOURS, STYLE, save
 from gan.generate import generate
 from gan.parameters import GanGenerate
 from settings.errors import BadParameter
@@ -93,6 +95,7 @@ def main(checkout: Path, weights: Path, out: Path, translators: list[Path], part
         csv.writer(file, lineterminator="\n").writerows(lines)
     probe_plot(out / "probe.png", figures["probe"], cells)
     kid_plot(out / "kid.png", figures["kid"], cells)
+    trade_off(out / "trade-off.png", figures["probe"]["clean"], next(iter(figures["kid"].values())), cells)
     names = [str(name) for name in photos.card.get("class_names", photos.card["classes"])]
     picture(out / "cells.png", material, {name: pair.held_out for name, pair in cells.items()}, names, columns)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -137,6 +140,28 @@ def picture(path: Path, material: Material, cells: Mapping[str, Any], class_name
     for name, images in [*((name, images[shown]) for name, images in cells.items()), ("CT", some)]:
         rows += three_and_first(name, as_seen(images, material.windows, material.hu_range), material.windows)
     write_grid(path, rows)
+
+
+def trade_off(path: Path, probe: Mapping[str, Any], kid: Mapping[str, Any], cells: Collection[str]) -> None:
+    """Labels kept (probe, %) against distance from CT (KID, 10⁻³): a point for each form, translators coloured."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
+        by_labels = sorted((form for form in ordered(probe) if form in kid["kinds"]), key=lambda f: -probe[f]["share"])
+        for i, form in enumerate(by_labels):
+            named, apart = probe[form], kid["kinds"][form]
+            x, y = 1000 * apart["kid"], 100 * named["share"]
+            colour = COLOURS[1] if form in cells else "#777777"
+            x_error = [[x - 1000 * apart["low"]], [1000 * apart["high"] - x]]
+            y_error = [[y - 100 * named["low"]], [100 * named["high"] - y]]
+            axes.errorbar(x, y, y_error, x_error, "o", color=colour, elinewidth=0.6, markersize=4)
+            beside = (4, -10 if i % 2 else 4)  # neighbours' names apart
+            axes.annotate(NAMES.get(form, form), (x, y), beside, textcoords="offset points", fontsize=8, color=colour)
+        if kid["ct"]:
+            axes.axvspan(1000 * kid["ct"]["low"], 1000 * kid["ct"]["high"], color=COLOURS[0], alpha=0.12, linewidth=0)
+        axes.set(
+            xlabel="KID to CT, 10⁻³ (blue: CT from CT, other patients)", ylabel="held-out photos named by the probe, %"
+        )
+        save(figure, path, 130)
 
 
 def _percent(share: Mapping[str, float] | None) -> str:

@@ -80,11 +80,11 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
         raw = [f"raw_{label}" for label in model.labels]
         head = ["file", "series", "position_mm", "slices", *raw, *model.labels]
         writer.writerow([*head, "prevalence", "flags", "rejected"])
-        for rows, logits in _answers(model, files, rejected):
+        for rows, logits in answers(model, files, rejected):
             both = sigmoid(logits), calibrated(logits, calibration, prevalence)
-            for row, *answers in zip(rows, *both, strict=True):
-                row.flags.extend(_incoherent(answers[1], model.labels))
-                numbers = [f"{value:.6g}" for answer in answers for value in answer]
+            for row, *pair in zip(rows, *both, strict=True):
+                row.flags.extend(_incoherent(pair[1], model.labels))
+                numbers = [f"{value:.6g}" for answer in pair for value in answer]
                 place = [row.file, row.series, f"{row.position:.2f}", row.slices]
                 writer.writerow([*place, *numbers, f"{prior:.6g}", "; ".join(row.flags), ""])
             _show(console, rows, *both, model.labels)
@@ -113,19 +113,21 @@ def best_variant(artifacts: Path) -> str:
     return min(found)[1]
 
 
-def _answers(model: Model, files: RawFiles, rejected: Rejected) -> Iterator[tuple[list[Row], Logits]]:
-    """Series by series: its rows, and their logits (n×labels)."""
+def answers(
+    model: Model, files: RawFiles, rejected: Rejected, average_thin: bool = True
+) -> Iterator[tuple[list[Row], Logits]]:
+    """Series by series: its rows, and their logits (n×labels). Files refused for their header are known before."""
     with TemporaryDirectory(prefix="predict-") as work, pool(1) as run:
         ordered, rejects = scan(files, True, Path(work), run, Share(), "predict")
     for reject in rejects:
         rejected.add(reject.id, reject)
     progress = Progress("predict", "slices", ordered.num_rows)
     for series in series_of(files, ordered, rejected.add):
-        yield _answer(model, series, rejected)
+        yield _answer(model, series, rejected, average_thin)
         progress.add(len(series.frames))
 
 
-def _answer(model: Model, series: Series, rejected: Rejected) -> tuple[list[Row], Logits]:
+def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool) -> tuple[list[Row], Logits]:
     rows: list[Row] = []
     lost: set[int] = set()
 
@@ -134,7 +136,7 @@ def _answer(model: Model, series: Series, rejected: Rejected) -> tuple[list[Row]
         rejected.add(series.frames[row].file.id, why)
 
     def pictures() -> Iterator[tuple[float, dict[int, Pixels]]]:
-        for part in parts_of(series, refuse):
+        for part in parts_of(series, refuse, average_thin):
             try:
                 made = picture(part.slice, model)
             except Refused as why:

@@ -1,15 +1,12 @@
-"""`pipeline.py stage X`: one stage at a time, in this process or under the launcher that `local.yaml` names.
+"""`pipeline.py stage X`: one stage at a time, in this process or on the ranks that `local.yaml: launch` names.
 
-DVC's `cmd` is the same call. Processes for CPU ranks are started by torchrun (`accelerate launch --cpu` silently
-starts one), for GPUs by accelerate.
+DVC's `cmd` is the same call, and so is a user's own `torchrun … pipeline.py stage X` or `accelerate launch …`.
 """
 
-import ctypes
 import fcntl
+import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,30 +17,38 @@ from typing import Any
 
 import psutil
 
+from commands import rank
 from commands.declared import declared
-from settings.errors import TrainingFailed, WrongEnvironment
-from settings.places import ROOT, Local, load_local, main_checkout, work_root
+from commands.launch import launch, read_plan, start_as_machine
+from settings.errors import Interrupted, WrongEnvironment
+from settings.places import load_local, work_root
 from stages import run
-
-PREPARED = "SCOPEFORMER_PREPARED"  # set for ranks that this command launched: the file that says what to do
-RANKS = "SCOPEFORMER_RANKS"
 
 
 def run_stage(name: str, adopt: str | None = None) -> None:
     """Run one stage to its end; its outs and provenance are in place when this returns."""
-    if path := os.environ.get(PREPARED):
-        run.work(run.from_json(Path(path).read_text()))
-        return
+    rank.check_launcher()
+    order = os.environ.get(rank.ORDER)
     if "RANK" in os.environ:
-        _run_as_users_rank(name, adopt)
-        return
+        rank.die_with_launcher()
+        _run_as_rank(name, adopt, Path(order) if order else None)
+    elif order:
+        start_as_machine(Path(order))
+    else:
+        _run_alone(name, adopt)
+
+
+def _run_alone(name: str, adopt: str | None) -> None:
+    """The whole stage, its ranks launched where it has any."""
     declaration = declared(name)
     local = load_local()
-    with _lock(name):
+    with hold_lock(name), _interruptible(name):
         _end_with_dvc()
+        plan = read_plan(local)
         prepared = _prepare(name, declaration, adopt)
-        if declaration["ranks"] and (local.launch.processes > 1 or local.launch.config):
-            _launch(prepared, local)
+        shared = declaration["shares"] and plan.machines > 1
+        if (declaration["ranks"] and plan.is_launch and not rank.is_accelerate()) or shared:
+            launch(prepared, local, plan, one_each=shared)
         else:
             run.work(prepared)
         run.finish(prepared, declaration["params"])
@@ -51,83 +56,57 @@ def run_stage(name: str, adopt: str | None = None) -> None:
         print(f"{name}: done. To let DVC know without running it again: dvc commit -f {name}")
 
 
-def _prepare(name: str, declaration: dict[str, Any], adopt: str | None) -> run.Prepared:
+def _run_as_rank(name: str, adopt: str | None, order: Path | None) -> None:
+    """One of the ranks, ours or of the user's own launch; in the latter rank 0 prepares and records."""
+    if order:
+        rank.work_as_rank(run.Prepared(**json.loads(order.read_text())["stage"]))
+        return
+    declaration = declared(name)
+    if not declaration["ranks"] and not declaration["shares"] and os.environ.get("WORLD_SIZE") != "1":
+        raise WrongEnvironment(f"{name} runs in one process; start it without torchrun, accelerate or RANK")
+    if os.environ["RANK"] != "0":
+        rank.work_as_rank(rank.receive() if declaration["ranks"] else _prepare(name, declaration, adopt, clear=False))
+        return
+    with hold_lock(name):
+        prepared = _prepare(name, declaration, adopt)
+        rank.forget_failure(prepared.folder)
+        if declaration["ranks"]:
+            rank.hand_over(prepared)
+        rank.work_as_rank(prepared)
+        run.finish(prepared, declaration["params"])
+
+
+def _prepare(name: str, declaration: dict[str, Any], adopt: str | None, clear: bool = True) -> run.Prepared:
     keys = ("module", "deps", "code", "params", "outs")
-    prepared = run.prepare(name, *(declaration[key] for key in keys))
+    prepared = run.prepare(name, *(declaration[key] for key in keys), clear=clear)
     if adopt:
         run.adopt(prepared, adopt)
     return prepared
 
 
-def _run_as_users_rank(name: str, adopt: str | None) -> None:
-    """Under the user's own `accelerate launch pipeline.py stage X`: rank 0 prepares and records, all work."""
-    launch = f"{os.environ.get('MASTER_ADDR')}-{os.environ.get('MASTER_PORT')}"
-    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
-        launch += f"-{os.getppid()}"  # on one machine all ranks have one launcher
-    meeting = work_root() / name / f"prepared-{launch}.json"
-    if os.environ["RANK"] == "0":
-        declaration = declared(name)
-        with _lock(name):
-            prepared = _prepare(name, declaration, adopt)
-            part = meeting.with_suffix(".part")
-            part.write_text(run.to_json(prepared))
-            part.replace(meeting)
-            try:
-                run.work(prepared)
-            finally:
-                meeting.unlink(missing_ok=True)
-            run.finish(prepared, declaration["params"])
-        return
-    patience = time.monotonic() + 1800  # rank 0 may have to hash a large corpus
-    while not meeting.exists():
-        if time.monotonic() > patience:
-            raise WrongEnvironment(f"{name}: rank 0 did not prepare the stage within 30 minutes; see its output")
-        time.sleep(0.2)
-    run.work(run.from_json(meeting.read_text()))
+@contextmanager
+def _interruptible(name: str) -> Iterator[None]:
+    """SIGTERM (a scheduler's pre-emption) ends the stage wherever it is, and asks for it to be run again.
 
+    A training takes the signal itself: it saves first.
+    """
 
-def _launch(prepared: run.Prepared, local: Local) -> None:
-    """Start the ranks and wait for them; SIGTERM and SIGINT are passed on, so that they save."""
-    order = prepared.folder / "prepared.json"
-    order.write_text(run.to_json(prepared))
-    environment = {**os.environ, PREPARED: str(order)}
-    command = [str(ROOT / "pipeline.py"), "stage", prepared.name]
-    if config := local.launch.config:
-        place = config if config.is_absolute() else main_checkout() / config
-        if not place.exists():
-            raise WrongEnvironment(f"launch.config: {place} does not exist; mend local.yaml")
-        if local.launch.processes > 1:
-            environment[RANKS] = str(local.launch.processes)
-        command = ["accelerate.commands.launch", "--config_file", str(place), *command]
-    else:
-        environment[RANKS] = str(local.launch.processes)
-        command = ["torch.distributed.run", "--standalone", f"--nproc_per_node={local.launch.processes}", *command]
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        environment["OMP_NUM_THREADS"] = str(max(1, cores // local.launch.processes))
-    child = subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=ROOT, preexec_fn=_die_with_parent)
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once; it is ending
+        raise Interrupted(f"{name}: stopped by a signal; what was done is kept: run it again to go on")
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
-
-    old = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    old = signal.signal(signal.SIGTERM, on_signal)
     try:
-        status = child.wait()
+        yield
+    except Interrupted:
+        run.ask_for_queue(name)
+        raise
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-    if status:
-        raise TrainingFailed(
-            f"{prepared.name}: a rank ended with status {status}; its error is above, run it again to resume"
-        )
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: the launcher ends its ranks
+        signal.signal(signal.SIGTERM, old)
 
 
 @contextmanager
-def _lock(name: str) -> Iterator[None]:
+def hold_lock(name: str) -> Iterator[None]:
     """Hold `work/<stage>/lock`; WrongEnvironment names the process that holds it. A dead holder holds nothing."""
     path = work_root() / name / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -92,6 +93,7 @@ def lean_memory() -> None:
 
 
 def _start_worker(start: Callable[[], None] | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to all of a job: the task in hand ends, and so does the parent
     if start:
         start()
     parent = multiprocessing.parent_process()

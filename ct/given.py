@@ -74,8 +74,8 @@ def series_of(files: RawFiles, ordered: pa.Table, refuse: Callable[[str, Refused
             yield Series(name, frames_of(files, rows), positions, warnings, inspect_series(rows)[0])
 
 
-def parts_of(series: Series, refuse: Refuse) -> Iterator[Part]:
-    """The slices of a series as a model takes them, read one after another; thin ones are averaged."""
+def parts_of(series: Series, refuse: Refuse, average_thin: bool) -> Iterator[Part]:
+    """The slices of a series as a model takes them, read one after another; thin ones are averaged if that is asked."""
 
     def readable() -> Iterator[tuple[int, Slice]]:
         for row, slice_ in enumerate(read_frames(series.frames, "and ask again")):
@@ -84,7 +84,7 @@ def parts_of(series: Series, refuse: Refuse) -> Iterator[Part]:
             else:
                 yield row, slice_
 
-    if series.is_averaged:
+    if average_thin and series.is_averaged:
         return average(plan_slabs(series.positions), readable(), refuse)
     return (Part((row,), float(series.positions[row]), slice_) for row, slice_ in readable())
 

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from corpus.windows import dequantise
 from evaluation.metrics import Floats
 
+NAMES = ("always-no", "prevalences", "slice-position", "hyperdense-area")
+
 
 def always_no(count: int, labels: int) -> Floats:
     """'No' to everything, with full certainty (count×labels)."""

@@ -8,7 +8,7 @@ could be: such intervals of 95 % cover 65 to 80 %.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,13 @@ class Estimate:
 
         quantiles = stdtrit(self.degrees_of_freedom, np.array([(1 + self.confidence) / 2, POWER]))
         return float(quantiles.sum() * self.standard_error)
+
+    def at(self, confidence: float) -> "Estimate":
+        """The same difference with an interval of another confidence; of figures without bounds alone."""
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(self.degrees_of_freedom, (1 + confidence) / 2)) * self.standard_error
+        return replace(self, low=self.value - half, high=self.value + half, confidence=confidence)
 
     def as_dict(self) -> dict[str, Any]:
         """What details.json keeps of it."""

@@ -30,6 +30,7 @@ class Evaluate(Parameters):
     specificity: Share  # on val; the sensitivity there is counted on test
     prevalence: Share  # for which predictive values are stated
     top: int = Field(ge=1)  # highest slices of a patient whose mean the aggregate takes
+    occlude: int = Field(ge=0)  # positive test slices, at most, beside those shown, whose places are occluded in turn
 
 
 class Floors(Parameters):
@@ -54,3 +55,4 @@ class Report(Parameters):
 
     title: str = Field(min_length=1)
     dpi: int = Field(ge=50, le=600)  # dots per inch of figures that are drawn for it
+    reference: str = Field(min_length=1)  # the variant or floor that every row of Table 1 is compared with

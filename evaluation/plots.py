@@ -1,20 +1,22 @@
-"""Figures of the report, as PNG and CSV."""
+"""Figures that compare variants, as PNG and CSV: dots with intervals, label fractions, lesion sizes."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from evaluation.style import COLOURS, STYLE, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from evaluation.compare import CurvePoint
     from evaluation.lesions import SizeRow
 
 # Okabe and Ito's colours and a marker each: told apart also in grey and by the colour-blind.
@@ -25,9 +27,32 @@ LOOKS = {
     "ImageNet + GAN": ("#009e73", "o"),
     "other": ("#cc79a7", "D"),
 }
+PLAIN = ("#777777", "|")  # of floors, and of differences
 
-Curve = dict[str, list[float]]  # column → values
-Panel = tuple[str, list[tuple[Curve, str, str]]]  # title; curve, its column, which part
+
+class Interval(NamedTuple):
+    """A figure and the ends of its interval, if it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Dot(NamedTuple):
+    """A row of a dot plot."""
+
+    name: str
+    look: str  # a key of LOOKS; any other is grey
+    hollow: bool
+    figures: Sequence[Interval | None]  # one for each panel; None: n/a
+
+
+class DotPanel(NamedTuple):
+    """A panel of a dot plot, and a level that its dots are seen against."""
+
+    title: str
+    level: float | None = None
+    word: str = ""  # what the level is
 
 
 @dataclass(frozen=True)
@@ -77,57 +102,99 @@ def write_points(path: Path, points: Sequence[Point]) -> None:
             writer.writerow({k: "" if v is None else f"{v:.6f}" if isinstance(v, float) else v for k, v in values})
 
 
-def figure2(path: Path, points: Sequence[Point], names: Mapping[str, str], floor: float, note: str, dpi: int) -> None:
-    """Test log loss and mean AUC by number of CNNs and their pretraining.
+def dots(
+    path: Path,
+    groups: Sequence[Sequence[Dot]],
+    panels: Sequence[DotPanel],
+    legend: Mapping[str, str],
+    note: str,
+    dpi: int,
+) -> None:
+    """Dots with intervals, a row each, in the order given; a gap between groups.
 
-    `names`: what the starts "imagenet" and "gan-pretrain" stand for; `floor`: the prevalences' log loss.
+    `legend`: key of LOOKS → words, of those that are explained below; `note`: stands above all.
     """
-    corpora = {"ImageNet": names["imagenet"], "GAN": names["gan-pretrain"]}
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-        for axis, field, title in (
-            (axes[0], "weighted_log_loss", "Weighted log loss, test (lower is better)"),
-            (axes[1], "mean_auc", "Mean AUC over labels, test (higher is better)"),
-        ):
-            level = floor if field == "weighted_log_loss" else 0.5
-            axis.axhline(level, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-            word = "prevalences fitted on train" if field == "weighted_log_loss" else "chance"
-            axis.annotate(word, (1, level), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                          textcoords="offset points", ha="right", color="#777777", fontsize=7.5)  # fmt: skip
-            _scatter(axis, [p for p in points if getattr(p, field) is not None], field, level)
-            axis.set_title(title, fontsize=9.5, loc="left")
-            axis.set_xlabel("CNNs in front of the head")
-            axis.set_xticks(range(max((p.cnns for p in points), default=0) + 1))
-            axis.set_xlim(-0.5, max((p.cnns for p in points), default=0) + 0.85)
-            axis.margins(y=0.12)
-        seen = {p.pretraining for p in points}
-        for kind, (colour, marker) in LOOKS.items():
-            if kind in seen:
-                words = " + ".join(corpora.get(word, word) for word in kind.split(" + "))
-                axes[0].plot([], [], marker, color=colour, label=words)
-        if any(p.pair or p.projected for p in points):
-            axes[0].plot([], [], "o", markerfacecolor="white", markeredgecolor="#555555", label="open: see its name")
-        figure.legend(loc="outside lower center", ncols=6, fontsize=8.5)
+    rows = [dot for group in groups for dot in group]
+    gaps = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    places = np.arange(len(rows)) + 0.6 * gaps
+    with plt.rc_context({**STYLE, "axes.spines.left": False, "ytick.left": False}):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(8, 0.24 * len(rows) + 1.5), layout="constrained", sharey=True, squeeze=False
+        )
+        for number, (axis, panel) in enumerate(zip(axes[0], panels, strict=True)):
+            if panel.level is not None:
+                axis.axvline(panel.level, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+                axis.annotate(panel.word, (panel.level, 1), xycoords=("data", "axes fraction"), xytext=(3, 1),
+                              textcoords="offset points", color="#666666", fontsize=7)  # fmt: skip
+            for place, dot in zip(places, rows, strict=True):
+                _dot(axis, place, dot, dot.figures[number])
+            axis.set_title(panel.title, fontsize=8.5, loc="left", pad=13)
+            axis.set_yticks(places, [dot.name for dot in rows], fontsize=7.5)
+            axis.set_ylim(places[-1] + 0.7, -0.7)
+        handles = [
+            Line2D([], [], color=colour, marker=marker, label=legend[look])
+            for look, (colour, marker) in LOOKS.items()
+            if look in legend
+        ]
+        if any(dot.hollow for dot in rows):
+            handles.append(Line2D([], [], color="#777777", marker="o", markerfacecolor="white", linewidth=0,
+                                  label="open: projected, or CNNs of one pretraining"))  # fmt: skip
+        if handles:
+            figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7.5)
         figure.suptitle(note, fontsize=8, color="#a03010", x=0.01, ha="left")
         save(figure, path, dpi)
 
 
-def _scatter(axis: "Axes", points: Sequence[Point], field: str, level: float) -> None:
-    """Points stand above their number of CNNs; names beside them, moved apart as little as keeps their order."""
-    from scipy.optimize import isotonic_regression
+def _dot(axis: "Axes", place: float, dot: Dot, found: Interval | None) -> None:
+    colour, marker = LOOKS.get(dot.look, PLAIN)
+    if found is None:
+        where = {"xycoords": ("axes fraction", "data"), "va": "center"}
+        axis.annotate("n/a", (0.01, place), fontsize=7, color="#777777", **where)
+        return
+    if found.low is not None and found.high is not None:
+        axis.plot([found.low, found.high], [place, place], color=colour, linewidth=1.3, solid_capstyle="butt", zorder=2)
+    face = "white" if dot.hollow else colour
+    size = 9 if marker == "|" else 6
+    axis.plot(found.value, place, marker, color=colour, markerfacecolor=face, markersize=size, zorder=3)
 
-    values = [level, *(float(getattr(p, field)) for p in points)]
-    apart = (max(values) - min(values)) * 0.055 or 0.01
-    for number in {p.cnns for p in points}:
-        group = sorted((p for p in points if p.cnns == number), key=lambda p: float(getattr(p, field)))
-        at = np.array([float(getattr(p, field)) for p in group])
-        steps = apart * np.arange(len(at))
-        for p, value, height in zip(group, at, isotonic_regression(at - steps).x + steps, strict=True):
-            colour, marker = LOOKS[p.pretraining]
-            face = "white" if p.pair or p.projected else colour
-            axis.plot(number, value, marker, color=colour, markerfacecolor=face, markersize=7, zorder=3)
-            axis.plot([number, number + 0.16], [value, height], color="#bbbbbb", linewidth=0.6, zorder=2)
-            axis.annotate(p.variant, (number + 0.18, height), fontsize=7.5, color="#333333", va="center")
+
+def label_fractions(
+    path: Path, panels: "Mapping[str, Sequence[CurvePoint]]", title: str, floor: float | None, note: str, dpi: int
+) -> None:
+    """A metric by the share of train patients, a panel for each state of the CNN, a line for each arm.
+
+    Each interval is that of one arm; that of a difference, paired by patient, is narrower.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(4 * len(panels) + 0.4, 3.2), layout="constrained", sharey=True, squeeze=False
+        )
+        arms = list(dict.fromkeys(point.arm for points in panels.values() for point in points))
+        for axis, (state, points) in zip(axes[0], panels.items(), strict=True):
+            for number, arm in enumerate(arms):
+                mine = [point for point in points if point.arm == arm]
+                values = np.array([point.estimate.value for point in mine])
+                ends = [[point.estimate.value - point.estimate.low for point in mine],
+                        [point.estimate.high - point.estimate.value for point in mine]]  # fmt: skip
+                beside = 1.04 ** (number - (len(arms) - 1) / 2)  # intervals stand beside each other
+                axis.errorbar([100 * point.fraction * beside for point in mine], values, yerr=ends,
+                              fmt="os^DXv*P"[number % 8] + "-", color=[*COLOURS, "#e69f00"][number % 5], markersize=4.5,
+                              linewidth=1.1, elinewidth=0.9, label=arm)  # fmt: skip
+            if floor is not None:
+                axis.axhline(floor, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+                axis.annotate("prevalences", (1, floor), xycoords=("axes fraction", "data"), xytext=(0, 2),
+                              textcoords="offset points", ha="right", color="#666666", fontsize=7)  # fmt: skip
+            axis.set_xscale("log")
+            shares = sorted({100 * point.fraction for point in points})
+            axis.set_xticks(shares, [f"{share:g}" for share in shares])
+            axis.xaxis.set_minor_locator(NullLocator())
+            axis.set_title(state, fontsize=9, loc="left")
+            axis.set_xlabel("share of the train patients, %")
+        axes[0, 0].set_ylabel(title)
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside right center", fontsize=8)
+        figure.suptitle(note, fontsize=8, color="#a03010", x=0.01, ha="left")
+        save(figure, path, dpi)
 
 
 def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
@@ -159,62 +226,3 @@ def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
 
 def _size_range(low: float, high: float) -> str:
     return f"< {high:g}" if not low else f"≥ {low:g}" if high == float("inf") else f"{low:g}–{high:g}"
-
-
-def read_curve(path: Path) -> Curve:
-    """Columns of a training.csv or validation.csv; empty when there is no row."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
-
-
-def curves(path: Path, trainings: Mapping[str, Path], dpi: int) -> None:
-    """Small multiples: one panel per training, its training loss as a line and its validation losses as points.
-
-    `trainings`: title → artifact folder with training.csv and validation.csv (a column `images`, then figures).
-    """
-    panels: list[Panel] = []
-    for title, folder in trainings.items():
-        training, validation = (read_curve(folder / f"{name}.csv") for name in ("training", "validation"))
-        panels.append((title, [(training, name, "train") for name in _losses(training)]
-                              + [(validation, name, "val") for name in _losses(validation)]))  # fmt: skip
-    _small_multiples(path, panels, dpi)
-
-
-def figures_by_images(path: Path, folder: Path, dpi: int) -> None:
-    """Small multiples of one training with many figures (the translator): one panel per column of its curves."""
-    panels: list[Panel] = []
-    for part, word in (("training", "train"), ("validation", "watched")):
-        curve = read_curve(folder / f"{part}.csv")
-        panels += [(name, [(curve, name, word)]) for name in curve if name != "images"]
-    _small_multiples(path, panels, dpi)
-
-
-def _losses(curve: Curve) -> list[str]:
-    names = [name for name in curve if name != "images"]
-    return [name for name in names if "loss" in name] or names[:1]
-
-
-def _small_multiples(path: Path, panels: Sequence[Panel], dpi: int) -> None:
-    columns = min(4, max(1, len(panels)))
-    lines = max(1, -(-len(panels) // columns))
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            lines, columns, figsize=(2.3 * columns, 1.75 * lines), layout="constrained", squeeze=False
-        )
-        for axis in grid.flat[len(panels) :]:
-            axis.set_visible(False)
-        for axis, (title, series) in zip(grid.flat, panels, strict=False):
-            for number, (curve, name, part) in enumerate(series):
-                colour = COLOURS[0] if part == "train" else COLOURS[1 + number % 3]
-                mark = "o-" if part == "val" else "-"
-                axis.plot(curve["images"], curve[name], mark, color=colour, markersize=3, linewidth=1.2, label=part)
-            axis.set_title(title, fontsize=8.5, loc="left")
-            axis.tick_params(labelsize=7)
-            axis.xaxis.set_major_locator(MaxNLocator(3))
-            axis.yaxis.set_major_locator(MaxNLocator(4))
-            if len(series) > 1:
-                axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
-                axis.legend(fontsize=6.5, handlelength=1.2, loc="upper right")
-        figure.supxlabel("images seen", fontsize=8)
-        save(figure, path, dpi)

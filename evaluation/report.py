@@ -1,23 +1,36 @@
-"""The report: one HTML page without network or scripts, Table 1 and Figure 2 as files beside it."""
+"""The report: one HTML page without network or scripts, its table and figures as files beside it."""
 
-import base64
-import io
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pyarrow.parquet as pq
-from PIL import Image
 
 from corpus.card import read_card, write_card
-from evaluation.lesions import auc_by_size, write_sizes
+from evaluation.arms import Group, groups
+from evaluation.compare import Comparison, Run, compare
+from evaluation.flow import flow
 from evaluation.metrics import FEW
-from evaluation.plots import curves, figure2, figures_by_images, point, sizes, write_points
+from evaluation.parameters import Intervals
+from evaluation.pictures import data_uri
+from evaluation.provenance import (
+    digest_of_code,
+    digest_of_parameters,
+    edited,
+    revisions,
+    seeds_of,
+)
+from evaluation.report_figures import (
+    arms_figures,
+    curves_figures,
+    figure2,
+    lesion_sizes,
+    looks,
+)
 from evaluation.table import (
     PAPER,
     Row,
@@ -29,16 +42,20 @@ from evaluation.table import (
     variant_row,
     write_table,
 )
-
-WIDEST = 1400  # pixels of a picture on the page
+from evaluation.verdict import PREVALENCES, Grounds, contrast_of, sentences
 
 
 @dataclass(frozen=True)
 class Sources:
     """Where everything lies, and the tables of params.yaml. Artifacts that a graph may lack are None."""
 
-    variants: Mapping[str, Mapping[str, Any]]  # params.yaml: variants
+    variants: Mapping[str, Mapping[str, Any]]  # params.yaml: variants, of those that gave something
     cnns: Mapping[str, Mapping[str, Any]]  # params.yaml: cnns
+    corpora: Mapping[str, Mapping[str, Any]]  # params.yaml: corpora
+    skipped: Mapping[str, str]  # variants that gave nothing, and why
+    reference: str  # report.reference
+    intervals: Intervals  # evaluate.intervals
+    clip: float  # evaluate.clip
     ct_source: str  # prepare_ct.source
     photos_source: str  # prepare_photos.source
     imagenet: bool  # a weights file is named
@@ -57,50 +74,69 @@ class Sources:
     audit: Path | None
     provenance: tuple[Path, ...]
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """The tables as `evaluation.arms` takes them."""
+        return {"variants": self.variants, "cnns": self.cnns, "corpora": self.corpora}
+
 
 def write_report(folder: Path, sources: Sources, title: str, dpi: int) -> list[Row]:
-    """Write report.html, table1.csv, figure2.csv, figure2.png and the card into `folder`; returns the table's rows."""
+    """Write report.html, its tables (CSV) and figures (PNG) and the card into `folder`; returns the rows of Table 1."""
     details = {name: _json(path / "details.json") for name, path in sources.evaluations.items()}
     floors = _json(sources.floors / "floors.json")
-    heads = {name: read_card(path, "head") for name, path in sources.heads.items()}
-    names = start_names(sources.photos_source, sources.imagenet)
-    rows = []
-    for name, part in details.items():
-        entry = sources.variants[name]
-        pretrained = pretrained_on([sources.cnns[cnn] for cnn in entry["cnns"]], names)
-        rows.append(variant_row(name, entry, heads[name], part["test"], pretrained))
-    rows += [floor_row(name, figures) for name, figures in floors["floors"].items()]
-    rows += [cnn_row(name, read_card(path, "cnn")) for name, path in sources.tuned.items()]
-    data = data_sentence(sources.ct_source, sources.photos_source)
-    write_table(folder / "table1.csv", rows)
-    points = [point(name, sources.variants[name], sources.cnns, part["test"]) for name, part in details.items()]
-    write_points(folder / "figure2.csv", points)
-    prevalences = floors["floors"]["prevalences"]["weighted_log_loss"]
-    figure2(folder / "figure2.png", points, names, prevalences, data, dpi)
     labels = list(floors["test"]["positive_slices"])
-    by_size = _by_size(folder, sources, sources.lesions, labels, data, dpi) if sources.lesions else None
+    arms = groups(sources.params)
+    found = _compare(sources, arms, list(floors["floors"]), labels)
+    rows = _rows(sources, details, floors, found)
+    write_table(folder / "table1.csv", rows)
+    chosen = min(details, key=lambda name: details[name]["val"]["weighted_log_loss"])
+    data = data_sentence(sources.ct_source, sources.photos_source)
+    game, overlays = looks(folder, sources, chosen, labels, dpi)
+    mine = next((row for row in game if row.variant == chosen and row.label == "any"), None)
+    grounds = Grounds(found, arms, tuple(floors["floors"]), chosen, mine, sources.skipped)
+    records = [_json(path) for path in sources.provenance]
+    names = start_names(sources.photos_source, sources.imagenet)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": _number, "percent": _percent, "thousands": lambda n: f"{n:,}".replace(",", " ")}
+    environment.filters |= {
+        "number": _number, "signed": _signed, "percent": _percent, "duration": _duration,
+        "thousands": lambda n: f"{n:,}".replace(",", " "),
+    }  # fmt: skip
     page = environment.get_template("report.html.j2").render(
         title=title,
         data=data,
         proves_nothing=sources.ct_source == "phantom" or sources.photos_source == "drawn",
+        verdict=sentences(grounds),
         rows={kind: [row for row in rows if row.kind == kind] for kind in ("variant", "floor", "cnn")},
-        best=min((row for row in rows if row.kind == "variant"), key=lambda row: row.weighted_log_loss or 0),
-        prevalences=prevalences,
+        chosen=chosen,
+        reference=sources.reference if sources.reference not in sources.skipped else "",
+        confidence=sources.intervals.confidence,
         paper=PAPER,
         details=details,
         floors=floors,
         few=FEW,
-        figure2=_picture(folder / "figure2.png"),
-        by_size=by_size,
-        flow=_flow(sources, details, floors),
+        figure2=figure2(folder, sources, rows, names, floors["floors"][PREVALENCES]["weighted_log_loss"], data, dpi),
+        arms=_arms(found, arms),
+        label_fractions=arms_figures(folder, found, arms, data, dpi),
+        by_size=lesion_sizes(folder, sources, labels, data, dpi),
+        pointing=[row for row in game if row.label == "any"],
+        overlays=overlays,
+        flow=flow(sources.ct, sources.photos, sources.parts, floors, next(iter(details.values())), sources.provenance),
+        sheets=_sheets(sources),
+        reliability={name: data_uri(path / "reliability.png") for name, path in sources.evaluations.items()},
         translator=_translator(sources),
-        curves=_curves(folder, sources, dpi),
-        provenance=[_json(path) for path in sources.provenance],
+        curves=curves_figures(folder, sources, dpi),
+        provenance=sorted(records, key=lambda record: record["stage"]),
+        identity={
+            "revisions": revisions(records),
+            "parameters": digest_of_parameters(records),
+            "code": digest_of_code(records),
+            "edited": edited(records),
+            "seeds": seeds_of(records),
+            "seconds": sum(record.get("seconds", 0) for record in records),
+        },
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     write_card(
@@ -109,62 +145,53 @@ def write_report(folder: Path, sources: Sources, title: str, dpi: int) -> list[R
     return rows
 
 
-def _by_size(folder: Path, sources: Sources, lesions: Path, labels: list[str], data: str, dpi: int) -> str:
-    """AUC by lesion size of every variant, as auc-by-size.csv and a picture."""
-    rows = [
-        row
-        for name, path in sources.evaluations.items()
-        for row in auc_by_size(name, path / "scores.parquet", lesions, labels, sources.hashed)
-    ]
-    write_sizes(folder / "auc-by-size.csv", rows)
-    sizes(folder / "auc-by-size.png", rows, data, dpi)
-    return _picture(folder / "auc-by-size.png")
+def _compare(sources: Sources, arms: list[Group], floors: list[str], labels: list[str]) -> Comparison:
+    """Everything against the reference and every floor, and arm against arm; one draw of patients for all."""
+    paths = {name: path / "scores.parquet" for name, path in sources.evaluations.items()}
+    paths |= {name: sources.floors / f"scores-{name}.parquet" for name in floors}
+    baselines = [*floors, *([sources.reference] if sources.reference in paths else [])]
+    pairs = [(name, baseline) for name in paths for baseline in baselines if name != baseline]
+    pairs += [pair for group in arms for pair in group.contrasts]
+    tables = {Run(name, 0, 0): pq.read_table(path) for name, path in paths.items()}
+    return compare(tables, list(dict.fromkeys(pairs)), labels, sources.clip, sources.intervals, floors)
 
 
-def _flow(sources: Sources, details: Mapping[str, Any], floors: Mapping[str, Any]) -> dict[str, Any]:
-    """The flow of n: files → rejects → patients → parts, and the positives of each part. Opens no label file."""
-    ct, photos = read_card(sources.ct, "hu"), read_card(sources.photos, "photos")
-    parts = pq.read_table(sources.parts).to_pylist()
-    any_details = next(iter(details.values()))
-    labelled = {"train": floors["train"], "val": _counts(any_details["val"]), "test": _counts(any_details["test"])}
-    for half in ("cnn", "head"):
-        if half in floors["train"]:
-            labelled[f"train, {half} half"] = floors["train"][half]
+def _rows(sources: Sources, details: Mapping[str, Any], floors: Mapping[str, Any], found: Comparison) -> list[Row]:
+    names = start_names(sources.photos_source, sources.imagenet)
     rows = []
-    for name in ("train", "train, cnn half", "train, head half", "val", "test", "hold-out", "unlabelled"):
-        part, _, half = name.partition(", ")
-        inside = [
-            row for row in parts if row["part"] == part and (not half or row["half"] == half.removesuffix(" half"))
+    for name, part in details.items():
+        entry = sources.variants[name]
+        pretrained = pretrained_on([sources.cnns[cnn] for cnn in entry["cnns"]], names)
+        rows.append(variant_row(name, entry, read_card(sources.heads[name], "head"), part["test"], pretrained))
+    rows += [floor_row(name, figures) for name, figures in floors["floors"].items()]
+    if sources.reference not in sources.skipped:
+        for i, row in enumerate(rows):
+            if row.name != sources.reference:
+                e = contrast_of(found, row.name, sources.reference).estimate
+                rows[i] = replace(row, difference=e.value, difference_low=e.low, difference_high=e.high)
+    return rows + [cnn_row(name, read_card(path, "cnn")) for name, path in sources.tuned.items()]
+
+
+def _arms(found: Comparison, arms: list[Group]) -> list[dict[str, Any]]:
+    """Groups of arms for the template: of each its arms' figures and its contrasts."""
+    shown = []
+    for group in arms:
+        rows = [
+            {"arm": arm, "variant": variant, **{m: found.row(variant, m) for m in ("weighted_log_loss", "auc_any")}}
+            for arm, variant in group.arms.items()
         ]
-        if inside:
-            patients = len({row["patient"] for row in inside})
-            rows.append({"name": name, "slices": len(inside), "patients": patients, "labelled": labelled.get(name)})
-    split = next((digest for path in sources.provenance for name, digest in _json(path)["inputs"].items()
-                  if name.endswith(sources.parts.name)), "")  # fmt: skip
-    return {
-        "ct": ct,
-        "photos": photos,
-        "photo_parts": dict(Counter(pq.read_table(sources.photos / "index.parquet").column("part").to_pylist())),
-        "rows": rows,
-        "labels": list(floors["test"]["positive_slices"]),
-        "split": split[:16],
-        "sheets": [
-            (f"CT: up to 64 of {ct['count']} slices, spread over all of them", _picture(sources.ct / "contact.png")),
-            (f"Photos: up to 64 of {photos['count']}", _picture(sources.photos / "contact.png")),
-            *(
-                [("The same photos, translated", _picture(sources.translated / "contact.png"))]
-                if sources.translated
-                else []
-            ),
-        ],
-    }
+        contrasts = [(group.name_of(pair), contrast_of(found, *pair)) for pair in group.contrasts]
+        shown.append({**asdict(group), "rows": rows, "found": contrasts})
+    return shown
 
 
-def _counts(part: Mapping[str, Any]) -> dict[str, Any]:
-    labels = part["labels"]
-    return {"slices": part["slices"], "patients": part["patients"]} | {
-        key: {name: label[key] for name, label in labels.items()} for key in ("positive_slices", "positive_patients")
-    }
+def _sheets(sources: Sources) -> list[tuple[str, str]]:
+    sheets = [
+        ("CT: up to 64 slices, spread over all of them; three windows as red, green and blue", sources.ct),
+        ("Photos: up to 64", sources.photos),
+        ("The same photos, translated", sources.translated),
+    ]
+    return [(caption, data_uri(place / "contact.png")) for caption, place in sheets if place]
 
 
 def _translator(sources: Sources) -> dict[str, Any]:
@@ -174,10 +201,10 @@ def _translator(sources: Sources) -> dict[str, Any]:
     )
     pictures = sorted((sources.audit or Path("-")).glob("*.png"))
     return {
-        "samples": [(f"after {int(re.sub(r'[^0-9]', '', p.stem) or 0):,} images", _picture(p)) for p in samples[-1:]],
+        "samples": [(f"after {int(re.sub(r'[^0-9]', '', p.stem) or 0):,} images", data_uri(p)) for p in samples[-1:]],
         "metrics": _json(sources.audit / "metrics.json") if sources.audit else {},
         "audit": _lines(_json(sources.audit / "audit.json")) if sources.audit else [],
-        "pictures": [(path.stem.replace("-", " ").replace("_", " "), _picture(path)) for path in pictures],
+        "pictures": [(path.stem.replace("-", " ").replace("_", " "), data_uri(path)) for path in pictures],
     }
 
 
@@ -194,50 +221,25 @@ def _lines(found: Any, prefix: str = "") -> list[tuple[str, str]]:
     return [(prefix, _number(found) if figure else str(found))]
 
 
-def _curves(folder: Path, sources: Sources, dpi: int) -> list[tuple[str, str]]:
-    """Curves of every training, as pictures with captions; the files are not kept."""
-    trained = {
-        "Heads: training loss, and losses on val": dict(sources.heads),
-        "CNNs: training loss, and losses on held-out images (corpora) or val (CT)": {
-            **{f"pretrained on {name}": path for name, path in sources.pretrained.items()},
-            **{f"{name}, on CT": path for name, path in sources.tuned.items()},
-        },
-    }
-    found = []
-    path = folder / "curves.png"
-    for caption, trainings in trained.items():
-        with_curves = {name: place for name, place in trainings.items() if (place / "training.csv").exists()}
-        if with_curves:
-            curves(path, with_curves, dpi)
-            found.append((caption, _picture(path)))
-    if sources.gan and (sources.gan / "training.csv").exists():
-        figures_by_images(path, sources.gan, dpi)
-        found.append(("Translator: losses, and figures watched on fixed train photos", _picture(path)))
-    path.unlink(missing_ok=True)
-    return found
-
-
-def _picture(path: Path) -> str:
-    """A PNG as a data URI, at most WIDEST pixels wide."""
-    with Image.open(path) as image:
-        if image.width <= WIDEST:
-            content = path.read_bytes()
-        else:
-            smaller = image.convert("RGB").resize((WIDEST, round(image.height * WIDEST / image.width)))
-            buffer = io.BytesIO()
-            smaller.save(buffer, "PNG", optimize=True)
-            content = buffer.getvalue()
-    return "data:image/png;base64," + base64.b64encode(content).decode()
-
-
 def _number(value: float | None, digits: int = 4) -> str:
     if value is None:
         return "n/a"
     return f"{value:,}".replace(",", " ") if isinstance(value, int) else f"{value:.{digits}f}"
 
 
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.2f} %"
+def _signed(value: float, digits: int = 3) -> str:
+    """With its sign, and a true minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _percent(value: float | None, digits: int = 2) -> str:
+    return "n/a" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from evaluation.style import COLOURS, STYLE, save
 GRID = np.linspace(0, 1, 101)
 EDGE = 3e-4  # answers and shares nearer to 0 or 1 stand on the edge of the reliability plot
 DPI = 110
+ACROSS = 3  # panels in a line
 LEVELS = {"slices": "slices", "patients-aggregate": "patients, aggregate fitted on val"}  # those that are drawn
 
 
@@ -80,19 +81,22 @@ def draw_curves(path: Path, levels: Mapping[str, Scores], labels: Sequence[str],
 def draw_reliability(
     path: Path, rows: Sequence[Mapping[str, Any]], labels: Sequence[str], found: Mapping[str, Any]
 ) -> None:
-    """Share of positives by mean answer in bins of equal count, before and after scaling; a panel for each label.
+    """Share of positives by mean answer in bins of equal count, before and after scaling; a panel a level and label.
 
     Both axes are logit scales, since most answers are near 0. A bin of one class has no place there: it is an open mark
     on the edge.
     """
     with plt.rc_context(STYLE):
-        size = (2.1 * len(labels), 2.7 * len(LEVELS))
-        figure, grid = plt.subplots(len(LEVELS), len(labels), figsize=size, layout="constrained", squeeze=False)
-        for axes, (level, words) in zip(grid, LEVELS.items(), strict=True):
+        lines = -(-len(labels) // ACROSS)  # of one level
+        size = (2.6 * ACROSS, 2.7 * lines * len(LEVELS))
+        figure, grid = plt.subplots(lines * len(LEVELS), ACROSS, figsize=size, layout="constrained", squeeze=False)
+        for axes, (level, words) in zip(grid.reshape(len(LEVELS), -1), LEVELS.items(), strict=True):
+            for axis in axes[len(labels) :]:
+                axis.set_visible(False)
             chosen = [row for row in rows if row["level"] == level]
             inner = [row[key] for row in chosen for key in ("answered", "observed") if EDGE < row[key] < 1 - EDGE]
             low, high = min([0.02, *inner]) * 0.7, 1 - min([0.02, *(1 - value for value in inner)]) * 0.7
-            for axis, label in zip(axes, labels, strict=True):
+            for axis, label in zip(axes, labels, strict=False):
                 for scaled, (colour, mark, word) in enumerate(
                     ((COLOURS[1], "s", "as answered"), (COLOURS[0], "o", "divided by the temperature from val"))
                 ):
@@ -116,7 +120,8 @@ def draw_reliability(
                 change = f"{error['before']['value']:.3f} → {error['after']['value']:.3f}"
                 title = f"{label}: {record['positive_patients']} patients\nECE {change}"
                 axis.set_title(title, fontsize=7.5, loc="left")
-            axes[0].set_ylabel(f"{words.partition(',')[0]}: share of positives", fontsize=8)
+            for axis in axes[::ACROSS]:
+                axis.set_ylabel(f"{words.partition(',')[0]}: share of positives", fontsize=8)
         for axis in grid[-1]:
             axis.set_xlabel("mean answer of the bin", fontsize=7.5)
         handles, names = grid[0, 0].get_legend_handles_labels()

@@ -53,6 +53,9 @@ class Row:
     weighted_log_loss_high: float | None = None
     auc_any_low: float | None = None
     auc_any_high: float | None = None
+    difference: float | None = None  # of the weighted log loss to the reference's, paired by patient; one seed
+    difference_low: float | None = None
+    difference_high: float | None = None
     positive_patients: int | None = None  # of `any`, on test
     train_weighted_log_loss: float | None = None  # CNNs only
     val_weighted_log_loss: float | None = None
@@ -61,10 +64,11 @@ class Row:
     paper_loss: float | None = None
 
 
-def data_sentence(ct: str, photos: str) -> str:
+def data_sentence(ct: str, photos: str, runs: int = 1) -> str:
     """What the data were and what they can prove; stands above every table.
 
-    `ct`: prepare_ct.source ("phantom", "folder"), `photos`: prepare_photos.source ("drawn", "folder").
+    `ct`: prepare_ct.source ("phantom", "folder"), `photos`: prepare_photos.source ("drawn", "folder"); `runs`: of the
+    graph, that the table is drawn from.
     """
     slices = {"phantom": "drawn phantoms (no patient's CT)", "folder": "real CT slices from the user's folder"}[ct]
     pictures = {"drawn": "photos drawn by a program", "folder": "real photos from the user's folder"}[photos]
@@ -73,7 +77,9 @@ def data_sentence(ct: str, photos: str) -> str:
         return f"{what} They test the machinery and prove nothing about CT."
     if photos == "drawn":
         return f"{what} Drawn photos stand for ImageNet: nothing is proved about ImageNet pretraining."
-    return f"{what} One split, one seed: no difference between rows is shown to be more than chance."
+    return (
+        what if runs > 1 else f"{what} One split, one seed: no difference between rows is shown to be more than chance."
+    )
 
 
 def start_names(photos: str, imagenet: bool) -> dict[str, str]:

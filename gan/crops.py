@@ -85,7 +85,7 @@ def cut(images: Tensor, views: Views, side: int, oversample: int) -> Tensor:
     return functional.avg_pool2d(samples, oversample) if oversample > 1 else samples
 
 
-def dequantised(images: Tensor) -> Tensor:
+def dithered(images: Tensor) -> Tensor:
     """Images with uniform noise as wide as one 8-bit level, from torch's global generator (Theis et al., 1511.01844).
 
     Of a blank image (a white page, a slice of air) instance norm divides by almost nothing, layer after layer: without

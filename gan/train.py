@@ -125,9 +125,9 @@ class Feed:
         return shown, cts, batch[2].to(self.device, non_blocking=True)
 
     def train_views(self, batch: Batch) -> Batch:
-        """`views`, dequantised: a blank one would end the training."""
+        """`views`, dithered: a blank one would end the training."""
         photos, cts, labels = self.views(batch)
-        return crops.dequantised(photos), crops.dequantised(cts), labels
+        return crops.dithered(photos), crops.dithered(cts), labels
 
     def fixed(
         self, photo_rows: npt.NDArray[np.int64], ct_rows: npt.NDArray[np.int64], seed: int

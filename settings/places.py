@@ -29,8 +29,10 @@ class RawRoots(Parameters):
 class Launch(Parameters):
     """How the stages that train or run networks are started."""
 
-    processes: int = Field(default=1, ge=1)
-    config: Path | None = None  # an accelerate configuration file
+    processes: int = Field(default=1, ge=1)  # on this machine, without a configuration
+    config: Path | None = None  # an accelerate configuration file; launch/ has some
+    command: str = ""  # starts what follows it on every machine of a configuration with several
+    address: str | None = None  # of machine 0, in place of the configuration's main_process_ip
 
 
 class Local(Parameters):
@@ -74,6 +76,9 @@ def load_local(root: Path = ROOT) -> Local:
         "WORKERS": ("workers",),
         "SAVE_EVERY_SECONDS": ("save_every_seconds",),
         "PROCESSES": ("launch", "processes"),
+        "LAUNCH": ("launch", "config"),
+        "LAUNCH_COMMAND": ("launch", "command"),
+        "ADDRESS": ("launch", "address"),
     }.items():
         if value := os.environ.get(f"SCOPEFORMER_{name}"):
             place = data

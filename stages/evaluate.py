@@ -1,4 +1,4 @@
-"""evaluate@<variant>: a head's scores on val and test, and every figure drawn from them.
+"""evaluate@<variant>: a head's scores on val and test, every figure drawn from them, and what the head looked at.
 
 One of the two stages that read test labels. Temperatures, thresholds and the patients' regression are fitted on val.
 """
@@ -8,17 +8,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from backbones.classifier import spread
 from corpus.card import write_card
 from ct.labels import LABELS
+from evaluation.cases import choose_cases, spread_positives, write_cases
+from evaluation.falls import Falls, write_falls
 from evaluation.labelled import read_labelled
 from evaluation.outputs import METRICS, write_evaluation
 from evaluation.parameters import Evaluate
-from evaluation.scores import score_table
+from evaluation.scores import score_table, scores_of
 from settings.errors import BadArtifact
 from stages.compute import accelerate
 from stages.run import Job
-from vit.head import predict
+from vit.head import open_head, predict_logits
+from vit.occlusion import occlusion, places
 from vit.parameters import Variant
+
+REFERENCE = 256  # slices of val, at most, whose mean stands in for a place that is occluded
 
 
 def run(job: Job) -> None:
@@ -32,23 +38,32 @@ def run(job: Job) -> None:
         for part in ("val", "test")
     }
     accelerator, decisions = accelerate(job)
-    head = job.input(f"artifacts/vit/{job.key}")
-    rows = rows_of([id_ for part in slices.values() for id_ in part.ids], sources)
-    logits = predict(
-        head,
-        sources,
-        rows,
-        accelerator,
-        decisions,
-        parameters.batch,
-        lambda side: job.input(f"artifacts/ct/images-{side}"),
+    head, inputs = open_head(
+        job.input(f"artifacts/vit/{job.key}"), sources, lambda side: job.input(f"artifacts/ct/images-{side}")
     )
+    head.to(accelerator.device)
+    ids = [id_ for part in slices.values() for id_ in part.ids]
+    rows = rows_of(ids, sources)
+    logits = predict_logits(head, inputs, rows, parameters.batch, accelerator, decisions)
+    table = score_table(slices, logits, LABELS)
+    test = scores_of(table, LABELS)
+    cases = choose_cases(test, LABELS)
+    falls = None
+    if places(head, inputs):
+        asked = sorted({case.id for case in cases} | {*spread_positives(test, LABELS.index("any"), parameters.occlude)})
+        val = rows[: len(slices["val"].ids)]
+        usual = val[spread(val, REFERENCE)]
+        where = rows_of(asked, sources)
+        falls = Falls(asked, occlusion(head, inputs, where, usual, parameters.batch, accelerator, decisions))
     if accelerator.is_main_process:
         folder = job.out(f"artifacts/evaluation/{job.key}")
-        test = write_evaluation(folder, score_table(slices, logits, LABELS), LABELS, parameters)["test"]
+        found = write_evaluation(folder, table, LABELS, parameters)["test"]
+        write_cases(folder / "cases.csv", cases)
+        if falls:
+            write_falls(folder / "occlusion.parquet", falls, LABELS)
         write_card(folder, "evaluation", variant=job.key, labels=list(LABELS), count=len(logits), clip=parameters.clip)
-        words = ", ".join(f"{name} {'n/a' if test[name] is None else f'{test[name]:.4f}'}" for name in METRICS)
-        print(f"{job.name}: test, {test['slices']:,} slices of {test['patients']:,} patients: {words}")
+        words = ", ".join(f"{name} {'n/a' if found[name] is None else f'{found[name]:.4f}'}" for name in METRICS)
+        print(f"{job.name}: test, {found['slices']:,} slices of {found['patients']:,} patients: {words}")
     accelerator.wait_for_everyone()
 
 

@@ -33,6 +33,7 @@ class Declaration:
     params: list[str]
     outs: list[str]
     ranks: bool
+    shares: bool
 
 
 def declarations(params: dict[str, Any]) -> dict[str, Declaration]:
@@ -43,7 +44,9 @@ def declarations(params: dict[str, Any]) -> dict[str, Declaration]:
         for name, (key, own) in zip(full_names(node), (node.items or {"": []}).items(), strict=True):
             params_, outs = ([text.replace("${key}", key) for text in texts] for texts in (node.params, node.outs))
             params_ += node.item_params.get(key, [])
-            found[name] = Declaration(name, node.module, [*node.deps, *own], code, params_, outs, node.ranks)
+            found[name] = Declaration(
+                name, node.module, [*node.deps, *own], code, params_, outs, node.ranks, node.shares
+            )
     return found
 
 
@@ -153,18 +156,25 @@ def closure(module: str) -> tuple[str, ...]:
     waiting = [module]
     while waiting:
         path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                candidates = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                candidates = [alias.name for alias in node.names]
-            else:
-                continue
-            for name in candidates:
-                file = Path(*name.split(".")).with_suffix(".py")
-                if name.split(".")[0] in ROOMS and (ROOT / file).is_file():
-                    waiting.append(file.as_posix())
+        if path not in found:
+            found.add(path)
+            waiting += _imports(path)
     return tuple(sorted(found))
+
+
+@cache
+def _imports(path: str) -> list[str]:
+    """Paths of the repository modules that one names. Cached: most are in many closures, and every command renders."""
+    found = []
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            candidates = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            candidates = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in candidates:
+            file = Path(*name.split(".")).with_suffix(".py")
+            if name.split(".")[0] in ROOMS and (ROOT / file).is_file():
+                found.append(file.as_posix())
+    return found

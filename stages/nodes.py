@@ -12,6 +12,7 @@ from backbones.parameters import STARTS, Cnn, CnnFinetune, CorpusPretrain, Extra
 from corpus.windows import hu_range, parse_windows
 from ct.parameters import PrepareCt, SplitCt
 from ct.phantom_parameters import PhantomCt
+from evaluation.floors import NAMES as FLOORS
 from evaluation.parameters import Evaluate, Floors, Report
 from gan.parameters import GanGenerate, GanTrain
 from photos.parameters import PreparePhotos, read_corpora
@@ -45,7 +46,8 @@ class Node:
     outs: list[str]
     items: dict[str, list[str]] | None = None
     item_params: dict[str, list[str]] = field(default_factory=dict)
-    ranks: bool = False  # runs under the launch that `local.yaml` names
+    ranks: bool = False  # runs on the ranks that `local.yaml: launch` names
+    shares: bool = False  # its files are shared out to machines, one process on each
     files: list[str] = field(default_factory=list)  # files the code reads besides modules: templates
 
     @property
@@ -78,6 +80,9 @@ def validate(params: dict[str, Any]) -> None:
     for name, start in ((name, cnn.start) for name, cnn in cnns.items()):
         if isinstance(start, str) and start not in starts:
             raise BadParameter(f"cnns.{name}.start: '{start}' is no start and no corpus{nearest(start, starts)}")
+    reference, known = params["report"]["reference"], [*variants, *FLOORS]
+    if reference not in known:
+        raise BadParameter(f"report.reference: no variant and no floor '{reference}'{nearest(reference, known)}")
     for name, variant in variants.items():
         _check_variant(name, variant, cnns, params["extract_features"]["cache"])
 
@@ -138,6 +143,7 @@ def _data(params: dict[str, Any]) -> list[Node]:
             source or ["data/ct.csv"],
             ["prepare_ct", "windows"],
             [*_images(params).values(), _hu(params)],
+            shares=True,
         ),
         Node(
             "split-ct",
@@ -344,9 +350,19 @@ def _report(graph: list[Node]) -> Node:
     return Node(
         "report",
         [*made, *(f"artifacts/provenance/{name}.json" for node in graph for name in full_names(node))],
-        ["report", "variants", "cnns", "corpora", "prepare_ct", "prepare_photos.source", "imagenet"],
+        [
+            "report",
+            "variants",
+            "cnns",
+            "corpora",
+            "prepare_ct",
+            "prepare_photos.source",
+            "imagenet",
+            "evaluate.intervals",
+            "evaluate.clip",
+        ],
         ["artifacts/report"],
-        files=["evaluation/report.html.j2"],
+        files=["evaluation/report.html.j2", "evaluation/report.css"],
     )
 
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from evaluation.parameters import Report
+from evaluation.parameters import Intervals, Report
 from evaluation.report import Sources, write_report
+from settings.errors import BadArtifact
 from stages.run import Job, skipped
 
 
@@ -22,10 +23,17 @@ def run(job: Job) -> None:
         if reason:
             print(f"{job.name}: without {name}: {reason}")
     variants = {name: entry for name, entry in variants.items() if not reasons[name]}
+    if not variants:
+        raise BadArtifact(f"{job.name}: every variant was skipped; see the reasons above")
     tuned = {name: path for name, path in those("artifacts/cnns/").items() if not skipped(path)}
     sources = Sources(
         variants=variants,
         cnns=cnns,
+        corpora=job.parameters["corpora"],
+        skipped={name: reason for name, reason in reasons.items() if reason},
+        reference=parameters.reference,
+        intervals=job.section(Intervals, "evaluate.intervals"),
+        clip=job.parameters["evaluate"]["clip"],
         ct_source=job.parameters["prepare_ct"]["source"],
         photos_source=job.parameters["prepare_photos"]["source"],
         imagenet=job.parameters["imagenet"] is not None,

@@ -8,8 +8,11 @@ import hashlib
 import importlib
 import json
 import os
+import platform
 import shutil
+import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +22,7 @@ from pydantic import BaseModel
 
 from corpus.card import read_card, write_card
 from corpus.shards import link
-from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, Skipped, TrainingFailed
+from settings.errors import BadArtifact, BadInput, BadParameter, Skipped, TrainingFailed
 from settings.loader import load_yaml, read_section
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
 
@@ -113,8 +116,16 @@ class Job:
         return path
 
 
-def prepare(name: str, module: str, deps: list[str], code: list[str], params: list[str], outs: list[str]) -> Prepared:
-    """Hash what the stage declares, open its work folder and clear the places of its outs."""
+def prepare(
+    name: str,
+    module: str,
+    deps: list[str],
+    code: list[str],
+    params: list[str],
+    outs: list[str],
+    clear: bool = True,
+) -> Prepared:
+    """Hash what the stage declares, open its work folder and, with `clear`, clear the places of its outs."""
     for path in deps:
         if not (ROOT / path).exists():
             raise BadArtifact(f"{name}: {path} is missing; {_remedy(path, name)}")
@@ -134,7 +145,7 @@ def prepare(name: str, module: str, deps: list[str], code: list[str], params: li
         )
     prepared.folder.mkdir(parents=True, exist_ok=True)
     (prepared.folder / "identity.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
-    for out in outs:
+    for out in outs if clear else []:
         place = _beside(out)
         _remove(place)
         (place.parent if Path(out).suffix else place).mkdir(parents=True, exist_ok=True)
@@ -162,6 +173,7 @@ def adopt(prepared: Prepared, fingerprint: str) -> None:
 
 def work(prepared: Prepared) -> None:
     """Run the stage file. Executed by every rank."""
+    began = time.monotonic()
     job = Job(
         prepared.name,
         prepared.parameters,
@@ -178,12 +190,16 @@ def work(prepared: Prepared) -> None:
             print(f"{prepared.name}: skipped: {reason}")
             for out in prepared.outs:
                 write_card(_beside(out), "skipped", reason=str(reason))
-    except Interrupted:
-        (work_root() / "requeue").write_text(f"{prepared.name}\n")
-        raise
+    if os.environ.get("RANK", "0") == "0":
+        (prepared.folder / "seconds.json").write_text(json.dumps(round(time.monotonic() - began, 1)))
     undeclared = sorted(_loaded() - prepared.code.keys())
     if undeclared:
         raise BadArtifact(f"{prepared.name}: uses {', '.join(undeclared)}, not among its deps; run `pipeline.py graph`")
+
+
+def ask_for_queue(name: str) -> None:
+    """Leave `work/requeue` for a scheduler's script: the stage was stopped, and is to be run again."""
+    (work_root() / "requeue").write_text(f"{name}\n")
 
 
 def skipped(folder: Path) -> str:
@@ -202,7 +218,10 @@ def _stop_below_skipped(job: Job) -> None:
 
 
 def finish(prepared: Prepared, params: list[str]) -> None:
-    """Check that nothing changed meanwhile, write the provenance, rename the outs into place."""
+    """Check that nothing changed meanwhile, write the provenance, rename the outs into place.
+
+    `seconds` in it are those of this call: a training that was resumed took longer.
+    """
     for out in prepared.outs:
         made = _beside(out)
         if not made.exists() or (made.is_dir() and not any(made.iterdir())):
@@ -215,8 +234,9 @@ def finish(prepared: Prepared, params: list[str]) -> None:
         "inputs": prepared.inputs,
         "code": prepared.code,
         "versions": {"python": ".".join(map(str, sys.version_info[:3])), **{name: version(name) for name in LIBRARIES}},
+        "revision": _revision(),
     }
-    for name in ("computing", "adopted"):
+    for name in ("computing", "adopted", "seconds"):
         if (note := prepared.folder / f"{name}.json").exists():
             record[name] = json.loads(note.read_text())
     provenance = ROOT / "artifacts/provenance" / f"{prepared.name}.json"
@@ -276,7 +296,7 @@ class _Hashes:
 
     def write(self) -> None:
         self.memory.parent.mkdir(parents=True, exist_ok=True)
-        part = self.memory.with_suffix(".part")
+        part = self.memory.with_suffix(f".{platform.node()}-{os.getpid()}.part")  # of several that share a stage
         part.write_text(json.dumps({**self.known, **self.used}))
         part.replace(self.memory)
 
@@ -314,6 +334,15 @@ def _loaded() -> set[str]:
             if path.count("/") == 1 and path.endswith(".py") and not path.endswith("__init__.py"):
                 found.add(path)
     return {path for path in found if not path.startswith((*EXEMPT, "."))}
+
+
+def _revision() -> str:
+    """The commit of this checkout, with `-dirty` where files were edited since; empty outside of a git repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:  # no git on this machine: the code's own hashes say what ran
+        return ""
 
 
 def _link_or_copy(source: str, place: str) -> None:

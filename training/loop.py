@@ -6,6 +6,7 @@ Progress is counted in images seen, over all ranks. What a step does depends on 
 
 import csv
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Row = dict[str, float]
+ASK_EVERY = 1.0  # seconds between two times that ranks agree on saving and stopping
 
 
 class Task(Protocol):
@@ -116,7 +118,7 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
     Raises TrainingFailed on a non-finite loss or weight, or where the task's validation does (the last good state
     stays), and Interrupted after SIGTERM or SIGINT (the state is saved first).
     """
-    rank, ranks = accelerator.process_index, accelerator.num_processes
+    rank = accelerator.process_index
     total = math.ceil(run.total / run.batch) * run.batch
     seen, curves, sums, finished = 0, Curves([], []), _Sums(), False
     if (state := latest(run.work)) is not None:
@@ -137,8 +139,7 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
     progress = _Progress(run, total, seen, accelerator.is_main_process)
     with _stop_signal() as stop, ThreadPoolExecutor(1) as ahead:
         batch = None if finished else ahead.submit(task.read, seen)
-        saved = time.monotonic()
-        steps = 0
+        turns = _Turns(accelerator, run.save_every_seconds)
         while batch is not None:
             started = time.monotonic()
             data = batch.result()
@@ -147,7 +148,6 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
             seed_step(run.seed, seen, rank)
             sums.add(task.step(data, seen))
             seen += run.batch
-            steps += 1
             if seen % run.log_every == 0 or seen == total:
                 curves.training.append({"images": seen, **sums.take(run.name, seen)})
             if seen == total or seen // run.evaluate_every > (seen - run.batch) // run.evaluate_every:
@@ -162,16 +162,13 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
             progress.show(seen, curves)
             if finished:
                 break
-            # With several ranks all must take the same turn, and asking costs a collective: ask every 8th step.
-            if ranks == 1 or steps % 8 == 0:
-                wishes = torch.tensor([stop.requested, time.monotonic() - saved >= run.save_every_seconds])
-                if ranks > 1:
-                    wishes = accelerator.gather(wishes.to(accelerator.device)).reshape(ranks, 2).any(0).cpu()
-                if bool(wishes.any()):
-                    save_state()
-                    saved = time.monotonic()
-                if bool(wishes[0]):
-                    raise Interrupted(f"{run.name}: stopped at {seen:,} of {total:,} images; run it again to go on")
+            stopping, saving = turns.ask(stop.requested)
+            if saving:
+                save_state()
+                turns.saved = time.monotonic()
+            if stopping:
+                stop.answered = True
+                raise Interrupted(f"{run.name}: stopped at {seen:,} of {total:,} images; run it again to go on")
     save_state()
     return curves
 
@@ -231,17 +228,46 @@ class _Progress:
         )
 
 
+class _Turns:
+    """Whether to save or stop after a step. All ranks take the same turn; asking costs them a collective."""
+
+    def __init__(self, accelerator: "Accelerator", save_every_seconds: float) -> None:
+        self.accelerator, self.every = accelerator, save_every_seconds
+        self.saved = self.asked = time.monotonic()
+        self.steps, self.next = 0, 1  # since it asked; at which it asks again
+
+    def ask(self, stop: bool) -> tuple[bool, bool]:
+        """(whether to stop, whether to save): if any rank was told to, or its time has come."""
+        self.steps += 1
+        if self.steps < self.next:
+            return False, False
+        now = time.monotonic()
+        wishes = [float(stop), float(now - self.saved >= self.every), (now - self.asked) / self.steps]
+        if self.accelerator.num_processes > 1:
+            every = self.accelerator.gather(torch.tensor(wishes, device=self.accelerator.device))
+            wishes = every.reshape(-1, 3).amax(0).tolist()
+            self.next = min(100, max(1, int(ASK_EVERY / max(wishes[2], 1e-6))))
+        self.asked, self.steps = now, 0
+        return bool(wishes[0]), bool(wishes[0] or wishes[1])
+
+
 class _Stop:
     requested = False
+    answered = False
 
 
 @contextmanager
 def _stop_signal() -> Iterator[_Stop]:
-    """SIGTERM (a scheduler's pre-emption) and SIGINT set a flag, so that the step in hand ends and is saved."""
+    """SIGTERM (a scheduler's pre-emption) and SIGINT set a flag, so that the step in hand ends and is saved.
+
+    A signal that was not answered so, because the training ended or failed, is sent again to whom it concerns then.
+    """
     stop = _Stop()
+    received = []
 
     def on_signal(number: int, frame: object) -> None:
         stop.requested = True
+        received.append(number)
 
     old = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -249,3 +275,5 @@ def _stop_signal() -> Iterator[_Stop]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+        if received and not stop.answered:
+            os.kill(os.getpid(), received[0])

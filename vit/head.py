@@ -115,6 +115,17 @@ def load_head(folder: Path) -> tuple[AnyHead, dict[str, Any]]:
     return head.eval(), card
 
 
+def open_head(
+    folder: Path, sources: Sequence[Path], images: Callable[[int], Path] | None = None
+) -> tuple[AnyHead, Inputs]:
+    """The head in `folder`, and what it reads; see `predict`."""
+    head, card = load_head(folder)
+    inputs = Inputs(sources, Shape(**card["shape"]).encoder == "mean-logits", images)
+    if inputs.sources != card["inputs"]:
+        raise BadArtifact(f"{folder}: was trained on {card['inputs']}, got {inputs.sources}; rerun vit-train")
+    return head, inputs
+
+
 def predict_logits(
     head: nn.Module,
     inputs: Inputs,
@@ -177,8 +188,5 @@ def predict(
     `images`: the slices of a side, for CNNs whose maps are not cached. Raises BadArtifact when the sources are not
     those that the head was trained on.
     """
-    head, card = load_head(folder)
-    inputs = Inputs(sources, Shape(**card["shape"]).encoder == "mean-logits", images)
-    if inputs.sources != card["inputs"]:
-        raise BadArtifact(f"{folder}: was trained on {card['inputs']}, got {inputs.sources}; rerun vit-train")
+    head, inputs = open_head(folder, sources, images)
     return predict_logits(head.to(accelerator.device), inputs, rows, batch, accelerator, decisions)

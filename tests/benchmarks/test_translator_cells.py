@@ -1,7 +1,8 @@
+from pathlib import Path
 from typing import Any
 
 from audit.probe import CONDITIONS
-from benchmarks.translator_cells import table
+from benchmarks.translator_cells import table, trade_off
 
 
 def share(value: float) -> dict[str, float]:
@@ -36,3 +37,10 @@ def test_a_line_for_each_form_and_one_for_ct() -> None:
     assert lines[2][1:] == [*["50.0 (40–60)"] * 6, "20.0 (10–30)", "", "3.2", "3.2", "0.00", "1.10"]
     assert lines[3][7:] == ["20.0 (10–30)", "", "≤ 7.5", "≤ 7.5", "0", "1"]
     assert lines[1][5:] == [""] * 8
+
+
+def test_the_trade_off_is_drawn_the_same_each_time(tmp_path: Path) -> None:
+    kid = {"kinds": {key: {"kid": 0.02, "low": 0.01, "high": 0.03} for key in ("photos", "cell")}, "ct": None}
+    for name in ("a.png", "b.png"):
+        trade_off(tmp_path / name, {"photos": share(0.9), "permuted": share(0.1), "cell": share(0.5)}, kid, ["cell"])
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

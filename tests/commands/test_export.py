@@ -15,6 +15,7 @@ from corpus.images import Images, finish_images
 from corpus.shards import write_shard
 from pipeline import main
 from settings.errors import BadParameter
+from tests.commands.untouched import untouched
 
 HU_RANGE, WINDOWS = [-150, 230], [[40, 80], [80, 200], [40, 380]]
 
@@ -50,7 +51,8 @@ def corpus(tmp_path: Path) -> Path:
 
 def test_it_is_an_image_folder_of_lossless_windows(corpus: Path, tmp_path: Path) -> None:
     target = tmp_path / "there/out"
-    export(corpus, target, one_channel=False)
+    with untouched(corpus):
+        export(corpus, target, one_channel=False)
     names = sorted(path.relative_to(target).as_posix() for path in target.rglob("*.png"))
     assert names == ["train/n0/a.png", "train/n0/b.png", "train/n1/c-i2.png", "train/n1/c-i3.png", "val/n0/a.png",
                      "val/n1/c.png"]  # fmt: skip

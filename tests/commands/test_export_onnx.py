@@ -12,23 +12,27 @@ from commands.export_onnx import difference, export_onnx
 from corpus.card import write_card
 from gan.networks import FORWARD, Generator, save_generator
 from settings.errors import WrongEnvironment
+from tests.commands.untouched import untouched
 
 
 @pytest.fixture
 def translator(tmp_path: Path) -> Path:
+    folder = tmp_path / "gan"
+    folder.mkdir()
     torch.manual_seed(0)
-    save_generator(Generator(2, 1), tmp_path / FORWARD)
+    save_generator(Generator(2, 1), folder / FORWARD)
     content = {"hu_range": [-150, 230], "windows": [[40, 80], [80, 200], [40, 380]]}
-    write_card(tmp_path, "translator", generator={"filters": 2, "blocks": 1}, **content)
-    return tmp_path
+    write_card(folder, "translator", generator={"filters": 2, "blocks": 1}, **content)
+    return folder
 
 
 def test_onnxruntime_computes_what_torch_does_at_any_size(
     translator: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runtime = pytest.importorskip("onnxruntime")
-    target = translator / "there/generator.onnx"
-    export_onnx(translator, target)
+    target = translator.parent / "there/generator.onnx"
+    with untouched(translator):
+        export_onnx(translator, target)
     assert "of an 8-bit level from torch" in capsys.readouterr().out
     session = runtime.InferenceSession(str(target))
     assert session.get_modelmeta().custom_metadata_map["hu_range"] == "[-150, 230]"

@@ -12,29 +12,15 @@ import settings.places
 from commands.predict import best_variant
 from corpus.images import Images
 from ct.labels import LABELS
-from ct.phantom import make
 from evaluation.metrics import sigmoid
 from pipeline import main
 from settings.errors import BadArtifact
 from tests.backbones import made
 from tests.ct.files import flat, write_dicom
-from tests.ct.phantoms import NONE, phantom_parameters
-from tests.vit.foreign import POSITIVE, TEMPERATURES, make_artifacts, sources_of
+from tests.vit.foreign import POSITIVE, SLICES, TEMPERATURES, sources_of
 from vit.head import predict
 
-SLICES = 5
 RAW = [f"raw_{label}" for label in LABELS]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Phantoms of two patients in one folder, and variants that were trained on them."""
-    root = tmp_path_factory.mktemp("predict")
-    for name in ("phantom", "masks"):
-        (root / name).mkdir()
-    make(phantom_parameters(patients=2, slices=SLICES, oddities=NONE), root / "phantom", 1, root / "masks")
-    make_artifacts(root / "phantom", root / "artifacts", ["series", "mean"])
-    return root
 
 
 def ask(root: Path, *words: object, status: int = 0) -> tuple[list[dict[str, str]], Result]:

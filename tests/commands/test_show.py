@@ -7,6 +7,7 @@ from PIL import Image
 from commands import show
 from settings.errors import BadParameter
 from tests.commands.made_slices import IDS, write_slices, write_split
+from tests.commands.untouched import untouched
 
 
 @pytest.fixture
@@ -19,7 +20,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_three_windows_side_by_side(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show.show(IDS[3], None)
+    with untouched(root / "artifacts"):
+        show.show(IDS[3], None)
     path = root / f"{IDS[3]}.png"
     assert capsys.readouterr().out.strip() == str(path)
     pixels = np.asarray(Image.open(path))

@@ -8,6 +8,7 @@ from commands.table import show_table
 from corpus.card import write_card
 from evaluation.table import floor_row, variant_row, write_table
 from settings.errors import BadArtifact
+from tests.commands.untouched import untouched
 from tests.evaluation.made import VARIANTS
 from tests.evaluation.test_table import CARD, TEST
 
@@ -18,7 +19,8 @@ def test_the_table_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     write_card(tmp_path, "report", data="Data: phantoms.")
     rows = [variant_row("2-cnn", VARIANTS["2-cnn"], CARD, TEST, "photos → CT"), floor_row("always-no", TEST)]
     write_table(tmp_path / "table1.csv", rows)
-    show_table(tmp_path)
+    with untouched(tmp_path):
+        show_table(tmp_path)
     shown = capsys.readouterr().out
     assert shown.index("Data: phantoms.") < shown.index("2-cnn") < shown.index("always-no") < shown.index("report.html")
     assert "photos → CT" in shown and "7×7×2048" in shown and "0.0800" in shown and "97.46%" in shown and "n/a" in shown

@@ -11,9 +11,13 @@ from PIL import Image
 
 from corpus.card import write_card
 from corpus.images import Reject, finish_images
+from corpus.masks import pack_mask
 from corpus.shards import write_shard
 from corpus.windows import quantise
+from evaluation.cases import choose_cases, write_cases
+from evaluation.falls import Falls, write_falls
 from evaluation.metrics import sigmoid, summary
+from evaluation.scores import Scores
 
 LABELS = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
 WINDOWS = [[40, 80], [80, 200], [40, 380]]
@@ -36,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     )
 }
 HU_SIDE = 32
+CALIBRATION = {key: {"before": {"value": 0.2}, "after": {"value": 0.1}} for key in ("calibration_error", "log_loss")}
 PER_PATIENT = 4
 
 
@@ -143,20 +148,35 @@ def make_above(root: Path) -> None:
             patients = [parts[id_]["patient"] for id_ in table["id"].to_pylist()]
             details[part] = summary(truth, sigmoid(logits), patients, LABELS)
         write_scores(artifacts / f"evaluation/{name}/scores.parquet", truth, logits, table["id"].to_pylist(), patients)
+        details["levels"] = {"slices": {"labels": {label: {"calibration": CALIBRATION} for label in LABELS}}}
         (artifacts / f"evaluation/{name}/details.json").write_text(json.dumps(details))
+        test = Scores(table["id"].to_pylist(), patients, truth, logits)
+        write_looks(artifacts / "evaluation" / name, test, falls=name != "vit")
         write_card(artifacts / "evaluation" / name, "evaluation")
     write_lesions(artifacts / "phantom-masks", artifacts / "split/labels-test.parquet")
     for stage in ("split-ct", "vit-train@2-cnn"):
         record = {
             "stage": stage,
             "fingerprint": "0123456789abcdef",
-            "parameters": {"vit": {"dim": 96}},
+            "parameters": {"vit": {"dim": 96}, "seed": 3},
             "inputs": {"artifacts/split/parts.parquet": "ab" * 32},
             "code": {"corpus/card.py": "cd" * 32},
             "versions": {"python": "3.11.2", "torch": "2.14.1"},
+            "revision": "0123456789ab",
+            "seconds": 100.4,
             "computing": {"torch_device": "cpu", "precision": "bf16", "ranks": 1},
         }
         (artifacts / f"provenance/{stage}.json").write_text(json.dumps(record))
+
+
+def write_looks(folder: Path, test: Scores, falls: bool) -> None:
+    """What an evaluation leaves of occlusion, on 4×4 places; the deepest is (2, 2), right of the middle."""
+    Image.new("RGB", (40, 40)).save(folder / "reliability.png")
+    write_cases(folder / "cases.csv", choose_cases(test, LABELS))
+    if falls:
+        values = np.random.default_rng(2).normal(size=(len(test.ids), len(LABELS), 4, 4)).astype(np.float32)
+        values[..., 2, 2] = 5
+        write_falls(folder / "occlusion.parquet", Falls(test.ids, values), LABELS)
 
 
 def write_scores(path: Path, truth: np.ndarray, logits: np.ndarray, ids: list[str], patients: list[str]) -> None:
@@ -168,7 +188,7 @@ def write_scores(path: Path, truth: np.ndarray, logits: np.ndarray, ids: list[st
 
 
 def write_lesions(folder: Path, labels: Path) -> None:
-    """artifacts/phantom-masks for the slices of a label file: 30, 130, 230 … mm² in turn; masks are left out."""
+    """artifacts/phantom-masks for the slices of a label file: 30, 130, 230 … mm² in turn; all masks are one disc."""
     table = pq.read_table(labels)
     found = [
         (id_, name)
@@ -179,9 +199,11 @@ def write_lesions(folder: Path, labels: Path) -> None:
     folder.mkdir()
     columns = {"id": [id_ for id_, _ in found], "hash": [id_ for id_, _ in found], "label": [name for _, name in found]}
     areas = [30.0 + 100 * (n % 8) for n in range(len(found))]
-    pq.write_table(
-        pa.table({**columns, "labelled": [True] * len(found), "area_mm2": areas}), folder / "lesions.parquet"
-    )
+    y, x = np.mgrid[:64, :64] / 64 - 0.5
+    mask = pack_mask(np.hypot(x - 0.1, y) < 0.15)  # where make_split draws blood
+    each = {"labelled": True, "rows": 64, "columns": 64, "mask": mask}
+    repeated = {name: [value] * len(found) for name, value in each.items()}
+    pq.write_table(pa.table({**columns, "area_mm2": areas, **repeated}), folder / "lesions.parquet")
     write_card(folder, "lesions")
 
 

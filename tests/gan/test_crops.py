@@ -80,11 +80,11 @@ def test_views_are_a_function_of_the_seed() -> None:
     assert (drawn[0].centre.abs() <= (1 - 1 / drawn[0].zoom)[:, None]).all()
 
 
-def test_a_blank_image_has_gradients_of_ordinary_size_once_it_is_dequantised() -> None:
+def test_a_blank_image_has_gradients_of_ordinary_size_once_it_is_dithered() -> None:
     torch.manual_seed(0)
     generator, judge = Generator(8, 6), Discriminator(8, 16)
     blank = torch.full((1, 1, 64, 64), -1.0)
-    noisy = crops.dequantised(blank)
+    noisy = crops.dithered(blank)
     assert 0 < float((noisy - blank).abs().max()) <= 1 / 255
     largest = []
     for image in (blank, noisy):

@@ -1,4 +1,4 @@
-"""Two ranks against two ranks, bit for bit, and against one process, within rounding."""
+"""Two ranks, on two machines, against themselves, bit for bit, and against one process, within rounding."""
 
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def plain_run(root: Path, work: Path, accelerator: Any, decisions: Any) -> dict[
     )  # fmt: skip
     run = make_run(work, chosen)
     task = make_translator(make_sources(root, chosen), chosen, run, accelerator, decisions)
-    with patch("gan.crops.dequantised", lambda images: images):
+    with patch("gan.crops.dithered", lambda images: images):
         curves = train(task, run, accelerator, decisions)
     return {"losses": curves.training, "weights": task.state()["generators"]}
 
@@ -59,7 +59,7 @@ def test_two_ranks_repeat_bit_for_bit_and_equal_one_process(tmp_path: Path) -> N
     longest way that four steps of Adam can go. Biases before a norm have no gradient but rounding, which Adam scales
     up, and no effect: they are left out."""
     make_corpora(tmp_path)
-    run_two_ranks(RANKS, tmp_path)
+    run_two_ranks(RANKS, tmp_path, machines=2)
     ends = [torch.load(tmp_path / f"end-{rank}.pt", weights_only=True) for rank in range(2)]
     for end in ends:
         first, again = end["ends"]

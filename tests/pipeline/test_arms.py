@@ -36,17 +36,25 @@ def test_a_pretraining_differs_from_the_others_in_its_corpus_alone(corpus: str) 
     assert mine.deps == [made.get(corpus, f"artifacts/controls/{corpus}"), start]
 
 
-@pytest.mark.parametrize("ending", ["", "-ct", "-ct-10"])
-def test_the_entries_of_a_state_differ_in_their_start_alone(ending: str) -> None:
-    names = {name.removesuffix(ending) for name in params()["cnns"] if name.endswith(ending)}
+@pytest.mark.parametrize(
+    ("ending", "head", "least"),
+    [
+        ("", "", 7), ("-ct", "-ct", 7), ("", "-linear", 3), ("", "-linear-10", 3), ("", "-linear-1", 3),
+        ("-ct", "-ct-linear", 3), ("-ct-10", "-ct-linear-10", 3), ("-ct-1", "-ct-linear-1", 3),
+    ],
+)  # fmt: skip
+def test_the_entries_of_a_state_differ_in_their_start_alone(ending: str, head: str, least: int) -> None:
+    names = {name.removesuffix(head) for name in params()["variants"] if name.endswith(head)}
     arms = [name for name in ("none", *CORPORA) if name in names]
-    assert len(arms) >= (3 if ending == "-ct-10" else 7)
+    assert len(arms) >= least
     rest = [{k: v for k, v in params()["cnns"][f"{arm}{ending}"].items() if k != "start"} for arm in arms]
     assert all(entry == rest[0] for entry in rest)
     starts = [params()["cnns"][f"{arm}{ending}"]["start"] for arm in arms]
     assert len(set(starts)) == len(arms)
-    heads = [{k: v for k, v in params()["variants"][f"{arm}{ending}"].items() if k != "cnns"} for arm in arms]
-    assert all(head == heads[0] for head in heads)
+    heads = [params()["variants"][f"{arm}{head}"] for arm in arms]
+    assert [entry["cnns"] for entry in heads] == [[f"{arm}{ending}"] for arm in arms]
+    rest = [{k: v for k, v in entry.items() if k not in ("cnns", "paper")} for entry in heads]
+    assert all(entry == rest[0] for entry in rest)
 
 
 def test_the_stages_of_an_arm_read_the_same_but_for_what_its_cnn_starts_from() -> None:

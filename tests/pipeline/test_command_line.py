@@ -63,7 +63,8 @@ def test_a_missing_raw_root_is_never_phantoms(params: Path) -> None:
 
 
 def test_two_runs_of_one_stage_are_refused(checkout: Path) -> None:
-    code = "from commands.stage import _lock; import time\nwith _lock('prepare-photos'): print('held'); time.sleep(60)"
+    take = "import time; from commands.stage import hold_lock"
+    code = f"{take}\nwith hold_lock('prepare-photos'): print('held'); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-uc", code], cwd=checkout, env=ENVIRONMENT, stdout=PIPE, text=True)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from safetensors.torch import load_file
 
 from tests.pipeline.checkouts import ENVIRONMENT, copy_checkout, dvc, pipeline
+from tests.training.ranks import on_own_core, two_machines
 
 TINY = {
     "phantom_ct.patients": 12,
@@ -38,6 +40,16 @@ TINY = {
     "corpus_pretrain.side": 32,
     "corpus_pretrain.images": 32,
     "corpus_pretrain.evaluate_every": 32,
+    "vit.dropout": 0.0,  # without draws, so that the number of ranks changes nothing
+    "vit.dim": 12,
+    "vit.depth": 1,
+    "variants.vit.patch": 24,
+    "vit_train.images": 32,
+    "vit_train.batch": 8,
+    "vit_train.evaluate_every": 32,
+    "vit_train.flip": False,
+    "vit_train.rotate": 0,
+    "vit_train.shift": 0.0,
 }
 
 
@@ -68,11 +80,19 @@ def forget(checkout: Path) -> str:
     return found
 
 
-def start(checkout: Path, *command: str) -> subprocess.Popen[bytes]:
-    environment = {**ENVIRONMENT, "SCOPEFORMER_SAVE_EVERY_SECONDS": "0"}
-    return subprocess.Popen(
-        [sys.executable, *command], cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def start(checkout: Path, *command: str, machine: int | None = None, **environment: str) -> subprocess.Popen[str]:
+    """A command in its own process group, which a scheduler would signal; what it says goes to `said`."""
+    with (checkout / "said").open("w") as said:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=checkout,
+            env={**ENVIRONMENT, "SCOPEFORMER_SAVE_EVERY_SECONDS": "0", **environment},
+            stdout=said,
+            stderr=said,
+            text=True,
+            start_new_session=True,
+            preexec_fn=None if machine is None else on_own_core(machine),
+        )
 
 
 def wait_for_state(checkout: Path, images: int) -> int:
@@ -126,11 +146,53 @@ def test_sigterm_saves_and_asks_for_the_queue(checkout: Path, whole: str) -> Non
     assert forget(checkout) == whole
 
 
-def test_two_processes_by_one_setting(checkout: Path, whole: str) -> None:
-    """torchrun starts the ranks, both see half of every batch, one writes."""
+def ranks_of(stage: psutil.Process) -> list[psutil.Process]:
+    """The processes that a stage launched, in the order of their ranks."""
+    return sorted(stage.children(), key=lambda child: int(child.environ()["RANK"]))
+
+
+def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path, whole: str) -> None:
+    """Under `dvc repro`: kill -9 of a rank, then SIGTERM to all, as a scheduler sends it; then to the end."""
+    (checkout / "dvc.lock").unlink(missing_ok=True)
+    subprocess.run(["rm", "-rf", ".dvc/cache/runs", "work/requeue"], cwd=checkout, check=True)
+    two = {"SCOPEFORMER_LAUNCH": "launch/cpu-2.yaml"}
+
+    repro = start(checkout, "-m", "dvc", "repro", "-s", "gan-train", **two)
+    victim = ranks_of(psutil.Process(wait_for_state(checkout, 12)))[1]
+    victim.kill()
+    assert repro.wait(timeout=60) == 255
+    said = (checkout / "said").read_text()
+    assert said.count("rank 1 was ended by SIGKILL") == 1 and said.count("error:") == 1 and "Traceback" not in said
+    assert not (checkout / "work/requeue").exists() and not (checkout / "artifacts/gan").exists()
+
+    repro = start(checkout, "-m", "dvc", "repro", "-s", "gan-train", **two)
+    stage = psutil.Process(wait_for_state(checkout, 60))
+    os.killpg(repro.pid, signal.SIGTERM)  # DVC dies of it at once
+    stage.wait(timeout=60)
+    said = (checkout / "said").read_text()
+    assert "resuming at" in said and said.count("error: gan-train: stopped at") == 1 and "Traceback" not in said
+    assert (checkout / "work/requeue").read_text() == "gan-train\n"
+
     done = pipeline(checkout, "stage", "gan-train", SCOPEFORMER_PROCESSES="2")
-    assert "2 ranks" in done.stdout
+    assert "2 ranks" in done.stdout and "resuming at" in done.stdout
     ranks = [p.name for p in checkout.glob("work/gan-train/*/state-000000000160/rank-*.pt")]
     assert sorted(ranks) == ["rank-0.pt", "rank-1.pt"]
     assert '"ranks": 2' in (checkout / "artifacts/provenance/gan-train.json").read_text()
     forget(checkout)
+
+
+def test_a_users_own_launch_on_two_machines_gives_what_one_process_gives(checkout: Path) -> None:
+    """Every weight of the head to 1e-6; they are of the order of 0.1, and move by 1e-3 in a step."""
+    weights = checkout / "artifacts/vit/vit/model.safetensors"
+    pipeline(checkout, "stage", "vit-train@vit")
+    alone = load_file(weights)
+    subprocess.run(["rm", "-rf", "work/vit-train@vit", "artifacts/vit"], cwd=checkout, check=True)
+    machines = [
+        start(checkout, "-m", "torch.distributed.run", *launch, "pipeline.py", "stage", "vit-train@vit", machine=node)
+        for node, launch in enumerate(two_machines())
+    ]
+    assert [machine.wait(timeout=240) for machine in machines] == [0, 0], (checkout / "said").read_text()
+    together = load_file(weights)
+    assert '"ranks": 2' in (checkout / "artifacts/provenance/vit-train@vit.json").read_text()
+    assert together.keys() == alone.keys()
+    assert max(float((together[name] - alone[name]).abs().max()) for name in alone) < 1e-6

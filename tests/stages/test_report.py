@@ -1,9 +1,14 @@
 import base64
+import csv
 import re
+import shutil
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from corpus.card import read_card, write_card
@@ -11,8 +16,9 @@ from evaluation.report import Sources
 from stages import floors
 from stages.report import run
 from stages.run import Job
+from tests.evaluation.browser import measure
 from tests.evaluation.jobs import make_job
-from tests.evaluation.made import CNNS, HU_SIDE, VARIANTS, make_above, make_split
+from tests.evaluation.made import CNNS, HU_SIDE, LABELS, VARIANTS, make_above, make_split
 from tests.stages.test_floors import FLOORS, INTERVALS
 from tests.stages.test_floors import INPUTS as FLOOR_INPUTS
 
@@ -28,10 +34,11 @@ INPUTS = [
     "artifacts/split/parts.parquet",
 ]
 PARAMETERS: dict[str, Any] = {
-    "report": {"title": "Pretraining on translated photos <test>", "dpi": 60},
+    "report": {"title": "Pretraining on translated photos <test>", "dpi": 60, "reference": "imagenet-1"},
+    "evaluate": {"intervals": {"replicates": 100, "confidence": 0.9, "seed": 0}, "clip": 1e-15},
     "variants": VARIANTS,
     "cnns": CNNS,
-    "corpora": {"photos": {}},
+    "corpora": {},
     "imagenet": None,
     "prepare_ct": {"source": "phantom", "ids": "hash", "sides": [96], "hu_side": HU_SIDE},
     "prepare_photos": {"source": "drawn"},
@@ -71,14 +78,33 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_one_page_without_network_or_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = made_report(tmp_path, monkeypatch).out("artifacts/report")
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A checkout with a finished report in `artifacts/.report.part`."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        made_report(folder, monkeypatch)
+        yield folder
+
+
+@pytest.fixture
+def folder(root: Path) -> Path:
+    return root / "artifacts/.report.part"
+
+
+def words_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S)))
+
+
+def test_one_page_without_network_or_scripts(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [
         "auc-by-size.csv",
         "auc-by-size.png",
         "card.json",
         "figure2.csv",
         "figure2.png",
+        "overlays.png",
+        "pointing.csv",
         "report.html",
         "table1.csv",
     ]
@@ -87,32 +113,60 @@ def test_one_page_without_network_or_scripts(tmp_path: Path, monkeypatch: pytest
     page.feed(text)
     assert not page.open and "script" not in page.tags and "link" not in page.tags
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert len(page.sources) == 10  # figure 2, AUC by size, samples, audit, three sheets, three curves
+    # figure 2, overlays, AUC by size, samples, audit, three sheets, three curves; a reliability diagram a head
+    assert len(page.sources) == 11 + len(VARIANTS)
     assert all(base64.b64decode(s.partition(",")[2])[:4] == b"\x89PNG" for s in page.sources)
     assert not re.search(r"url\(|@import|https?://", text)
 
 
-def test_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = made_report(tmp_path, monkeypatch).out("artifacts/report")
+def test_what_the_page_says(folder: Path) -> None:
     text = (folder / "report.html").read_text()
-    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", text, flags=re.S)))
-    assert (
-        words.index("prove nothing about CT")
-        < words.index("Table 1")
-        < words.index("Figure 2")
-        < words.index("Provenance")
-    )
+    words = words_of(text)
+    order = ("prove nothing about CT", "says whether translating helps", "Flow of n", "Table 1", "Figure 2", "By label",
+             "Are the probabilities", "What the head looked at", "By lesion size", "Provenance")  # fmt: skip
+    assert (places := [words.index(part) for part in order]) == sorted(places)
     assert "Pretraining on translated photos &lt;test&gt;" in text and "Not a medical device" in words
-    assert "81 files → 1 rejected (truncated: 1) → 80 slices in 20 series of 20 patients" in words
-    assert "drawn photos → CT, translated drawn photos; 6×6×2048" in words and "By lesion size" in words
+    assert "81 CT files 1 rejected truncated: 1 80 slices 20 series 20 patients" in words
+    assert "5 patients are too few to say which heads are below prevalences" in words
+    assert "drawn photos → CT, translated drawn photos" in words and "6×6×2048" in words
     assert "2-CNN-ViT (ImageNet/GAN) 7×7×2048" in words and "97.46 %" in words and "0.07754" in words
     assert "after 1,000 images" in words and "retrieval.interval" in words and "histogram" not in words
     assert "split abababababababab" in words and "0123456789abcdef" in words
-    assert "None" not in words
+    assert "revision 0123456789ab" in words and "seed 3" in words and "201 s" not in words and "3 min in all" in words
+    assert not re.search(r"\b(None|nan)\b", words)
     assert "prove nothing about CT" in read_card(folder, "report")["data"]
 
 
-def test_it_opens_no_label_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_differences_to_the_reference_are_paired(root: Path, folder: Path) -> None:
+    """Against the mean over slices of the difference of their losses, computed here from the scores."""
+
+    def loss(name: str) -> Any:
+        table = pq.read_table(root / f"artifacts/evaluation/{name}/scores.parquet").sort_by("id")
+        logit, one = (np.stack([table[prefix + label].to_numpy() for label in LABELS], 1) for prefix in ("logit_", ""))
+        p = 1 / (1 + np.exp(-logit.astype(float)))
+        return (-np.log(np.where(one > 0, p, 1 - p)) @ [1, 1, 1, 1, 1, 2]).mean() / 7
+
+    with (folder / "table1.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert rows["imagenet-1"]["difference"] == ""
+    for name in ("vit", "3-cnn"):
+        row = rows[name]
+        assert float(row["difference"]) == pytest.approx(loss(name) - loss("imagenet-1"), abs=1e-6)
+        assert float(row["difference_low"]) < float(row["difference"]) < float(row["difference_high"])
+    assert float(rows["prevalences"]["difference_high"]) > 0
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_tables_fit_their_column_on_a_phone_and_a_desk(folder: Path, width: int, tmp_path: Path) -> None:
+    found = measure((folder / "report.html").read_text(), width, tmp_path)
+    assert found["page"] <= width, "nothing makes the page scroll sideways"
+    assert len(found["tables"]) == 2 and max(found["tables"]) < found["inner"] + 0.1
+    assert all(size > 0 and len(alt) > 10 for size, alt in found["pictures"]), "drawn, and described"
+
+
+def test_the_same_artifacts_give_the_same_page_and_no_label_file_is_opened(
+    root: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[str] = []
     whole = Path.open
 
@@ -120,34 +174,37 @@ def test_it_opens_no_label_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         opened.append(str(self))
         return whole(self, *args, **kwargs)
 
-    made_report(tmp_path, monkeypatch)
-    for file in (tmp_path / "artifacts/split").glob("labels-*"):
-        file.unlink()
-    job = make_job(tmp_path / "again", monkeypatch, "report", PARAMETERS, INPUTS, ["artifacts/report"])
-    for path in (tmp_path / "artifacts").iterdir():
-        if not path.name.startswith("."):
-            (tmp_path / "again/artifacts" / path.name).symlink_to(path)
+    job = make_job(tmp_path, monkeypatch, "report", PARAMETERS, INPUTS, ["artifacts/report"])
+    shutil.copytree(root / "artifacts", tmp_path / "artifacts", dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("labels-*", ".*"))  # fmt: skip
     monkeypatch.setattr(Path, "open", watched)
     run(job)
     assert opened and not any("labels-" in path for path in opened)
+    again = (job.out("artifacts/report") / "report.html").read_bytes()
+    assert again == (folder / "report.html").read_bytes()
 
 
-def test_the_same_artifacts_give_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = [
-        (made_report(tmp_path / name, monkeypatch).out("artifacts/report") / "report.html").read_bytes()
-        for name in "ab"
-    ]
-    assert pages[0] == pages[1]
-
-
-def test_artifacts_that_a_graph_may_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lacking = [
-        path
-        for path in INPUTS
-        if not path.startswith(("artifacts/gan", "artifacts/audit", "artifacts/translated", "artifacts/cnns"))
-    ]
-    folder = made_report(tmp_path, monkeypatch, lacking).out("artifacts/report")
-    assert "The translator" not in (folder / "report.html").read_text()
+def test_arms_and_what_a_graph_may_lack(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two heads whose CNNs differ by their corpus, at two shares of the patients; no translator, no masks."""
+    arms = {"imagenet-1": "original", "gan-1": "gan-pretrain", "2-cnn": "original", "3-cnn": "gan-pretrain"}
+    cnns = {name: {"start": start, "trained_on": "ct", "seed": 0} for name, start in arms.items()}
+    shares = {"2-cnn": 0.1, "3-cnn": 0.1}
+    variants = {
+        name: {**VARIANTS["gan-1"], "paper": None, "cnns": [name], "fraction": shares.get(name, 1)} for name in arms
+    }
+    lacking = ("artifacts/gan", "artifacts/audit", "artifacts/translated", "artifacts/cnns", "artifacts/phantom-masks")
+    inputs = [path for path in INPUTS if not path.startswith(lacking)]
+    parameters = {**PARAMETERS, "variants": variants, "cnns": cnns, "corpora": {"original": {"kind": "original"}}}
+    job = make_job(tmp_path, monkeypatch, "report", parameters, inputs, ["artifacts/report"])
+    ignore = shutil.ignore_patterns(".*")  # the report that is there
+    shutil.copytree(root / "artifacts", tmp_path / "artifacts", dirs_exist_ok=True, ignore=ignore)
+    run(job)
+    folder = job.out("artifacts/report")
+    words = words_of((folder / "report.html").read_text())
+    assert "The translator" not in words and "By lesion size" not in words and "outlined" not in words
+    assert (folder / "label-fractions.png").exists() and not (folder / "pointing.csv").exists()
+    assert words.count("translated − original (CNN fine-tuned on CT, vit head") == 2
+    assert "One seed: how far another training" in words and "no row has the same CNN" not in words
 
 
 def test_what_was_skipped_is_said_and_left_out(

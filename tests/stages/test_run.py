@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from corpus.card import read_card, write_card
-from settings.errors import BadArtifact, BadInput, BadParameter, Interrupted, Skipped, TrainingFailed
+from settings.errors import BadArtifact, BadInput, BadParameter, Skipped, TrainingFailed
 from settings.loader import Parameters
 from stages import run
 from stages.run import Job
@@ -150,13 +150,12 @@ def test_loaded_modules_are_the_repositorys_own() -> None:
     )
 
 
-def test_an_interruption_asks_to_be_queued_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def body(job: Job) -> None:
-        raise Interrupted("stopped")
-
-    with pytest.raises(Interrupted):
-        execute(body, monkeypatch)
-    assert (checkout / "work/requeue").read_text() == "fake\n"
+def test_another_rank_leaves_the_places_of_the_outs_alone(checkout: Path) -> None:
+    run.prepare("fake", *DECLARED)
+    (checkout / "artifacts/.out.part/rows").write_text("of rank 0")
+    run.prepare("fake", *DECLARED, clear=False)
+    assert (checkout / "artifacts/.out.part/rows").read_text() == "of rank 0"
+    assert not list((checkout / "work/fake").glob("*.part"))
 
 
 def test_adopting_prints_and_records_what_differs(

@@ -37,6 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 SHORT = TRAIN.model_copy(update={"images": 8, "evaluate_every": 8})
 TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+SLICES = 5  # of a series
 POSITIVE = (0, 1, 2, 3, 4, 20)  # of 100 slices on val
 
 

@@ -1,0 +1,146 @@
+"""The figure of a comparison: label-fraction curves, primary differences, arms, and Figure 2, called paper-style."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from evaluation.arms import Group
+from evaluation.compare import Comparison, label_fraction_curve
+from evaluation.intervals import Estimate
+from evaluation.plots import LOOKS, point
+from evaluation.style import COLOURS, STYLE, save
+from evaluation.table import start_names
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOSS = "weighted_log_loss"
+FLOOR = "prevalences"
+DPI = 120
+STATES = {"frozen": "frozen CNN", "fine-tuned": "CNN fine-tuned on CT"}
+Line = tuple[str, Estimate]  # what stands beside it, and the difference
+
+
+def draw(
+    path: Path, found: Comparison, groups: Sequence[Group], params: Mapping[str, Any], level: float, note: str
+) -> None:
+    """Write the PNG. `level`: confidence of the primary contrasts' thin lines; `note`: what the data can prove."""
+    differences = {(c.variant, c.baseline): c.estimate for c in found.contrasts if c.metric == LOSS}
+    primary, others = ([group for group in groups if bool(group.primary) == kind] for kind in (True, False))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, 3, figsize=(12.5, 7.4), layout="constrained")
+        for axis, state in zip(axes[0], STATES, strict=False):
+            _curve(axis, found, [group for group in primary if group.state == state], state)
+        lines = [
+            (f"{group.name_of(pair)}\n{group.state}, {group.fraction:.0%}", differences[pair])
+            for group in primary
+            for pair in group.primary
+        ]
+        _forest(axes[0, 2], lines, level, "Primary: difference of weighted log loss\n(below 0: translated is better)")
+        for axis, state in zip(axes[1], STATES, strict=False):
+            chosen = [group for group in others if group.state == state]
+            lines = [(group.name_of(pair), differences[pair]) for group in chosen for pair in group.contrasts]
+            _forest(axis, lines, None, f"Arms, {STATES[state]}:\ndifference of weighted log loss")
+        _paper_style(axes[1, 2], found, params)
+        figure.suptitle(note, fontsize=8.5, color="#a03010", x=0.01, ha="left")
+        save(figure, path, DPI)
+
+
+def _curve(axis: "Axes", found: Comparison, groups: Sequence[Group], state: str) -> None:
+    """Loss by share of the train patients, a line for each arm. An arm's interval is wider than a difference's."""
+    arms: dict[str, dict[float, str]] = {}
+    for group in groups:
+        for arm, variant in group.arms.items():
+            arms.setdefault(arm, {})[group.fraction] = variant
+    for number, (arm, variants) in enumerate(arms.items()):
+        points = label_fraction_curve(found, {arm: variants}, LOSS)
+        at = [100 * each.fraction * 1.03 ** (number - 1) for each in points]  # side by side, not one over another
+        _bars(
+            axis, at, [each.estimate for each in points], COLOURS[number % len(COLOURS)], "os^D"[number % 4] + "-", arm
+        )
+    axis.set_title(f"Label fraction, {STATES[state]}:\nweighted log loss", fontsize=9, loc="left")
+    if not arms:
+        axis.set_axis_off()
+        return
+    if floor := found.row(FLOOR, LOSS):
+        axis.axhline(floor.estimate.value, color="#999999", linewidth=1, linestyle=(0, (4, 3)), label="prevalences")
+    axis.set_xscale("log")
+    shares = sorted({100 * group.fraction for group in groups})
+    axis.set_xticks(shares, [f"{share:g}" for share in shares])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("share of the train patients, %")
+    axis.legend(fontsize=7.5)
+
+
+def _bars(
+    axis: "Axes", x: Sequence[float], found: Sequence[Estimate], colour: str, look: str, label: str | None = None
+) -> None:
+    values = [each.value for each in found]
+    ends = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    axis.errorbar(x, values, yerr=ends, fmt=look, color=colour, markersize=5, linewidth=1.2, elinewidth=1, label=label)
+
+
+def _forest(axis: "Axes", lines: Sequence[Line], level: float | None, title: str) -> None:
+    """Differences, one under another: thick their intervals, thin those at `level`; a dot for each seed."""
+    axis.set_title(title, fontsize=9, loc="left")
+    if not lines:
+        axis.set_axis_off()
+        return
+    for y, (_, found) in enumerate(lines):
+        if level:
+            wide = found.at(level)
+            axis.plot([wide.low, wide.high], [y, y], "-", color=COLOURS[0], linewidth=0.8)
+        axis.plot([found.low, found.high], [y, y], "-", color=COLOURS[0], linewidth=2.4, solid_capstyle="butt")
+        axis.plot(found.seeds, [y + 0.22] * len(found.seeds), ".", color="#999999", markersize=4)
+        axis.plot(found.value, y, "o", color=COLOURS[0], markersize=5)
+    axis.axvline(0, color="#666666", linewidth=1)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    words = f"{lines[0][1].confidence:.0%} interval" + (f"; thin: {level:.4g}, all together" if level else "")
+    axis.set_xlabel(f"{words}; dots: seeds", fontsize=8)
+    axis.set_yticks(range(len(lines)), [name for name, _ in lines], fontsize=7.5)
+    axis.set_ylim(len(lines) - 0.4, -0.6)
+    axis.grid(visible=False, axis="y")
+
+
+def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> None:
+    """Loss by the number of CNNs and their pretraining; states are mixed, as the paper mixes them."""
+    axis.set_title("Figure 2, paper-style (mixes states):\nweighted log loss", fontsize=9, loc="left")
+    shown = {
+        name: entry
+        for name, entry in params["variants"].items()
+        if (entry.get("paper") or len(entry["cnns"]) > 1) and found.row(name, LOSS)
+    }
+    if not shown:
+        axis.set_axis_off()
+        return
+    beside: dict[int, int] = {}
+    seen: set[str] = set()
+    names = start_names(params["prepare_photos"]["source"], params["imagenet"] is not None)
+    corpora = {"ImageNet": names["imagenet"], "GAN": names["gan-pretrain"]}
+    for name, entry in shown.items():
+        metrics = {metric: _value(found, name, metric) for metric in (LOSS, "mean_accuracy", "mean_auc")}
+        where = point(name, entry, params["cnns"], metrics)
+        row = found.row(name, LOSS)
+        assert row is not None  # chosen above
+        x = where.cnns + 0.16 * (place := beside.get(where.cnns, 0))
+        beside[where.cnns] = place + 1
+        colour, marker = LOOKS[where.pretraining]
+        words = " + ".join(corpora.get(word, word) for word in where.pretraining.split(" + "))
+        _bars(axis, [x], [row.estimate], colour, marker, None if words in seen else words)
+        seen.add(words)
+        axis.annotate(name, (x, row.estimate.high), xytext=(0, 3), textcoords="offset points", rotation=90, fontsize=7,
+                      ha="center", va="bottom", color="#333333")  # fmt: skip
+    if floor := found.row(FLOOR, LOSS):
+        axis.axhline(floor.estimate.value, color="#999999", linewidth=1, linestyle=(0, (4, 3)))
+    axis.set_xticks(range(max(beside) + 1))
+    axis.margins(y=0.4)
+    axis.legend(fontsize=7, loc="lower left")
+    axis.set_xlabel("CNNs in front of the head")
+
+
+def _value(found: Comparison, variant: str, metric: str) -> float | None:
+    row = found.row(variant, metric)
+    return row.estimate.value if row else None

@@ -1,0 +1,80 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands.compare import listing, reached, with_settings
+from commands.experiments import digest_of, plan
+from settings.errors import BadParameter
+from settings.loader import load_yaml
+from settings.places import ROOT
+from stages.graph import Declaration, declarations
+
+
+@pytest.fixture(scope="module")
+def params() -> dict[str, Any]:
+    return load_yaml(ROOT / "profiles/demo.yaml")
+
+
+@pytest.fixture(scope="module")
+def declared(params: dict[str, Any]) -> dict[str, Declaration]:
+    return declarations(params)
+
+
+def test_seed_and_fold_reach_a_stage_through_what_is_above_it(declared: dict[str, Declaration]) -> None:
+    found = reached(declared)
+    for name in ("phantom-ct", "prepare-ct", "prepare-photos"):
+        assert found[name] == set()
+    assert found["split-ct"] == found["floors"] == {"fold"}
+    assert found["corpus-pretrain@photos"] == {"seed"}  # photos know no patients
+    for name in ("gan-train", "gan-pretrain", "cnn-finetune@imagenet-a", "vit-train@vit", "evaluate@vit", "report"):
+        assert found[name] == {"seed", "fold"}
+
+
+def test_the_list_counts_a_stage_once_for_what_reaches_it(
+    params: dict[str, Any], declared: dict[str, Declaration]
+) -> None:
+    experiments = plan(params, "0", [0, 1], [0, 1], [])
+    count = {key: sum(by == set(key.split()) for by in reached(declared).values()) for key in ("", "fold", "seed")}
+    every, first = len(declared), experiments[0].name
+    lines = listing(experiments, {}, declared)
+    found = [int(line.split("to run, ")[1].split()[0]) for line in lines[:4]]
+    assert found == [
+        every,
+        every - count[""] - count["seed"],
+        every - count[""] - count["fold"],
+        every - count[""] - count["fold"] - count["seed"],
+    ]
+    assert lines[4].startswith(f"4 of 4 experiments to run, {sum(found)} stages at most")
+    there = listing(experiments, {first: "commit"}, declared)
+    assert there[0] == f"{first}: is there" and there[1] == lines[1]
+    assert there[4].startswith(f"3 of 4 experiments to run, {sum(found) - every} stages at most")
+
+
+def test_the_digest_changes_with_parameters_and_code_but_not_with_seed_and_fold(
+    params: dict[str, Any], declared: dict[str, Declaration], tmp_path: Path
+) -> None:
+    for path in {path for stage in declared.values() for path in stage.code}:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(path)
+    found = digest_of(tmp_path, params, declared)
+    split = params["split_ct"]
+    assert len(found) == 8
+    assert digest_of(tmp_path, {**params, "seed": 5, "split_ct": {**split, "fold": 1}}, declared) == found
+    assert digest_of(tmp_path, {**params, "split_ct": {**split, "folds": 5}}, declared) != found
+    assert digest_of(tmp_path, {**params, "vit": {**params["vit"], "depth": 9}}, declared) != found
+    (tmp_path / "vit/head.py").write_text("edited")
+    assert digest_of(tmp_path, params, declared) != found
+
+
+def test_settings_are_those_of_dvc(params: dict[str, Any]) -> None:
+    path = ROOT / "profiles/demo.yaml"
+    assert with_settings(path, []) == params
+    found = with_settings(path, ["vit.depth=7", "gan_train.ct_zoom=[1.0,2.5]"])
+    assert found["vit"]["depth"] == 7 and found["gan_train"]["ct_zoom"] == [1.0, 2.5]
+    assert {**found, "vit": None, "gan_train": None} == {**params, "vit": None, "gan_train": None}
+    for setting in ("seed=1", "split_ct.fold=2", "vit.depth"):
+        with pytest.raises(BadParameter, match="compare sets these"):
+            with_settings(path, [setting])
+    with pytest.raises(BadParameter, match=r"-S vit\.depht=7"):
+        with_settings(path, ["vit.depht=7"])

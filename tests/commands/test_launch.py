@@ -1,0 +1,167 @@
+"""Ranks of a stand-in for a stage, started as a real one's are: who says what when they end badly, and how soon."""
+
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+
+from commands import launch as launching
+from commands.launch import Plan, launch, read_plan
+from commands.rank import check_launcher
+from settings.errors import BadParameter, Interrupted, PipelineError, TrainingFailed, WrongEnvironment
+from settings.places import ROOT, Launch, Local
+from stages import run
+
+STAGE = """
+import os, signal, time
+from pathlib import Path
+from settings.errors import BadInput, Interrupted
+
+def run(job):
+    rank, what = os.environ["RANK"], os.environ["STAND_IN"]
+    (job.work / f"rank-{rank}").write_text(" ".join(os.environ.get(n, "") for n in ("WORLD_SIZE", "SCOPEFORMER_RANKS")))
+    if what == "all refuse":
+        raise BadInput("raw.ct: /nowhere does not exist")
+    if what == "one fails" and rank == "1":
+        raise ValueError("of rank 1")
+    if what == "one is killed" and rank == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "stopped":
+        asked = []
+        signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+        (job.work / f"ready-{rank}").touch()
+        while not asked:
+            time.sleep(0.05)
+        (job.work / f"saved-{rank}").touch()
+        raise Interrupted("stand-in: stopped at 8 of 16 images")
+    if what in ("one fails", "one is killed"):
+        time.sleep(100)
+"""
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> run.Prepared:
+    """A checkout that holds what a rank needs, and the stand-in prepared in it."""
+    for room in ("commands", "stages", "settings", "corpus"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pipeline.py", tmp_path)
+    (tmp_path / "stages/stand_in.py").write_text(STAGE)
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    for module in (run, launching):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "work_root", lambda: tmp_path / "work")
+    for name in ("RANK", "WORLD_SIZE", "SCOPEFORMER_ORDER", "SCOPEFORMER_RANKS", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "")  # so that what the launch sets is taken back
+        monkeypatch.delenv(name)
+    code = [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*.py")]
+    return run.prepare("stand-in", "stages/stand_in.py", [], code, ["seed"], [])
+
+
+def fails(stage: run.Prepared, what: str, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> PipelineError:
+    monkeypatch.setenv("STAND_IN", what)
+    started = time.monotonic()
+    with pytest.raises(PipelineError) as error:
+        launch(stage, Local(), plan, one_each=False)
+    assert time.monotonic() - started < 60
+    return error.value
+
+
+def test_an_error_of_all_ranks_is_said_once(
+    stage: run.Prepared, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    error = fails(stage, "all refuse", Plan(2), monkeypatch)
+    assert str(error) == "raw.ct: /nowhere does not exist" and error.exit_status == 2
+    assert capfd.readouterr().err == ""
+    assert (stage.folder / "rank-1").read_text() == "2 2"
+
+
+def test_a_defect_of_one_rank_ends_all_and_has_one_traceback(
+    stage: run.Prepared, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    error = fails(stage, "one fails", Plan(2), monkeypatch)
+    assert isinstance(error, TrainingFailed) and "its error is above" in str(error)
+    said = capfd.readouterr().err
+    assert said.count("Traceback") == 1 and said.count("ValueError: of rank 1") == 1
+
+
+def test_a_killed_rank_is_named(
+    stage: run.Prepared, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert "rank 1 was ended by SIGKILL" in str(fails(stage, "one is killed", Plan(2), monkeypatch))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_signal_goes_to_every_rank_and_is_waited_for(stage: run.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    def preempt() -> None:
+        while len(list(stage.folder.glob("ready-*"))) < 2:
+            time.sleep(0.05)
+        for _ in range(2):  # a scheduler and its job step
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=preempt, daemon=True).start()
+    error = fails(stage, "stopped", Plan(2), monkeypatch)
+    assert isinstance(error, Interrupted) and "stopped at 8 of 16 images" in str(error)
+    assert len(list(stage.folder.glob("saved-*"))) == 2
+
+
+@pytest.mark.parametrize("one_each", [True, False])
+def test_a_command_starts_each_machines_part(
+    one_each: bool, stage: run.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN", "nothing")
+    both = tmp_path / "on-both.sh"
+    both.write_text('SCOPEFORMER_NODE=0 "$@" & SCOPEFORMER_NODE=1 "$@"; wait $!\n')
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    plan = replace(Plan(4, machines=2), port=port)
+    launch(stage, Local(launch=Launch(command=f"bash {both}")), plan, one_each)
+    ranks = {path.name: path.read_text() for path in stage.folder.glob("rank-*")}
+    assert ranks == ({f"rank-{k}": "2 " for k in range(2)} if one_each else {f"rank-{k}": "4 4" for k in range(4)})
+
+
+CONFIGURATIONS = {  # ranks, machines
+    "one": (1, 1), "cpu-2": (2, 1), "gpu-1": (1, 1), "gpu-8": (8, 1), "nodes-2x8": (16, 2), "nodes-2-cpu": (2, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "launch").glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_and_the_launch_read_a_configuration_alike(path: Path) -> None:
+    theirs = load_config_from_file(str(path))
+    assert isinstance(theirs, ClusterConfig)
+    ours = read_plan(Local(launch=Launch(config=path, command="srun", address="node-0")))
+    assert (ours.ranks, ours.machines) == CONFIGURATIONS[path.stem] == (theirs.num_processes, theirs.num_machines)
+    assert ours.cpu == theirs.use_cpu == ("gpu" not in path.stem and path.stem != "nodes-2x8")
+    assert ours.address == "node-0"
+
+
+def test_a_launch_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    two = tmp_path / "two.yaml"
+    two.write_text("distributed_type: MULTI_GPU\nnum_machines: 2\nnum_processes: 4\n")
+    with pytest.raises(WrongEnvironment, match=r"two\.yaml is of 2 machines: say in launch\.command"):
+        read_plan(Local(launch=Launch(config=two)))
+    with pytest.raises(BadParameter, match=r"processes: 3, but two\.yaml says num_processes: 4"):
+        read_plan(Local(launch=Launch(config=two, processes=3, command="srun")))
+    two.write_text(two.read_text().replace("4", "5"))
+    with pytest.raises(BadParameter, match="must be a multiple"):
+        read_plan(Local(launch=Launch(config=two, command="srun")))
+    with pytest.raises(WrongEnvironment, match=r"none\.yaml does not exist"):
+        read_plan(Local(launch=Launch(config=tmp_path / "none.yaml")))
+
+
+def test_accelerates_silent_single_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `accelerate launch --cpu --num_processes 2` sets for the one process that it starts."""
+    for name, value in (("ACCELERATE_MIXED_PRECISION", "no"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "29500")):
+        check_launcher()
+        monkeypatch.setenv(name, value)
+    with pytest.raises(WrongEnvironment, match="asked for several processes and started one"):
+        check_launcher()
+    monkeypatch.setenv("RANK", "0")
+    check_launcher()
