@@ -33,7 +33,7 @@ def choose_cases(scores: Scores, labels: Sequence[str]) -> list[Case]:
     """
     found = []
     for i, label in enumerate(labels):
-        order = np.lexsort((scores.ids, scores.logits[:, i]))  # equal answers by id
+        order = np.lexsort((np.array(scores.ids), scores.logits[:, i]))  # equal answers by id
         positive, negative = (order[scores.truth[order, i] == value] for value in (1, 0))
         if len(positive):
             three = (positive[-1], positive[len(positive) // 2], positive[0])

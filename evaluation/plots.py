@@ -148,8 +148,9 @@ def dots(
 def _dot(axis: "Axes", place: float, dot: Dot, found: Interval | None) -> None:
     colour, marker = LOOKS.get(dot.look, PLAIN)
     if found is None:
-        where = {"xycoords": ("axes fraction", "data"), "va": "center"}
-        axis.annotate("n/a", (0.01, place), fontsize=7, color="#777777", **where)
+        axis.annotate(
+            "n/a", (0.01, place), xycoords=("axes fraction", "data"), fontsize=7, color="#777777", va="center"
+        )
         return
     if found.low is not None and found.high is not None:
         axis.plot([found.low, found.high], [place, place], color=colour, linewidth=1.3, solid_capstyle="butt", zorder=2)

@@ -93,9 +93,8 @@ def shaded(slice_: Pixels, fall: Floats | npt.NDArray[np.float32]) -> Pixels:
     colour = np.where((fall > 0)[..., None], _rgb(FOR), _rgb(AGAINST))
     weight = opacity[at[0]][:, at[1]][..., None]
     found = (1 - weight) * slice_ + weight * colour[at[0]][:, at[1]]
-    deepest = np.zeros(fall.shape, np.bool_)
-    deepest.flat[fall.argmax()] = True
-    rows, columns = (np.flatnonzero(deepest.any(axis=axis)[place]) for axis, place in ((1, at[0]), (0, at[1])))
+    deepest = np.unravel_index(int(fall.argmax()), fall.shape)
+    rows, columns = (np.flatnonzero(of_pixel == place) for of_pixel, place in zip(at, deepest, strict=True))
     top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
     for edge in (np.s_[top : bottom + 1, [left, right]], np.s_[[top, bottom], left : right + 1]):
         found[edge] = _rgb(FOR)

@@ -122,7 +122,7 @@ def _estimates(
     size = f"{grid[0]}×{grid[1]}"
     count = len(set(patients))
     if count < FEW:
-        return Pointing(variant, label, len(guesses), count, size, *[None] * (len(GUESSES) + 1))
+        return Pointing(variant, label, len(guesses), count, size, None, None, None, None, None)
     owner, _ = owners(patients)
     draws = draw_patients(count, intervals.replicates, intervals.seed)
     shares = [sample(mean_of(column, owner), draws) for column in guesses.T]

@@ -38,12 +38,11 @@ def run(job: Job) -> None:
         for part in ("val", "test")
     }
     accelerator, decisions = accelerate(job)
+    rows = rows_of([id_ for part in slices.values() for id_ in part.ids], sources)
     head, inputs = open_head(
         job.input(f"artifacts/vit/{job.key}"), sources, lambda side: job.input(f"artifacts/ct/images-{side}")
     )
     head.to(accelerator.device)
-    ids = [id_ for part in slices.values() for id_ in part.ids]
-    rows = rows_of(ids, sources)
     logits = predict_logits(head, inputs, rows, parameters.batch, accelerator, decisions)
     table = score_table(slices, logits, LABELS)
     test = scores_of(table, LABELS)

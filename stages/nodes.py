@@ -80,11 +80,11 @@ def validate(params: dict[str, Any]) -> None:
     for name, start in ((name, cnn.start) for name, cnn in cnns.items()):
         if isinstance(start, str) and start not in starts:
             raise BadParameter(f"cnns.{name}.start: '{start}' is no start and no corpus{nearest(start, starts)}")
-    reference, known = params["report"]["reference"], [*variants, *FLOORS]
-    if reference not in known:
-        raise BadParameter(f"report.reference: no variant and no floor '{reference}'{nearest(reference, known)}")
     for name, variant in variants.items():
         _check_variant(name, variant, cnns, params["extract_features"]["cache"])
+    reference, rivals = params["report"]["reference"], [*variants, *FLOORS]
+    if reference not in rivals:
+        raise BadParameter(f"report.reference: no variant and no floor '{reference}'{nearest(reference, rivals)}")
 
 
 def _check_variant(name: str, variant: Variant, cnns: dict[str, Cnn], cache: bool) -> None:

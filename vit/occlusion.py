@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Rows = npt.NDArray[np.int64]
+MOST = 7  # places along a side, as the paper's maps have: each is a network pass
 
 
 def places(head: AnyHead, inputs: Inputs) -> tuple[int, int] | None:
-    """Rows and columns of the places that can be occluded: a transformer's tokens, or the coarsest map's positions.
+    """Rows and columns of the places to occlude: a transformer's tokens or the coarsest map's positions, MOST a side.
 
     None where there is no choice, as for a mean of logits.
     """
@@ -39,7 +40,7 @@ def places(head: AnyHead, inputs: Inputs) -> tuple[int, int] | None:
     else:
         rows, columns = zip(*(source["grid"] for source in inputs.sources), strict=True)
         grid = (min(rows), min(columns))
-    return grid if grid != (1, 1) else None
+    return (min(grid[0], MOST), min(grid[1], MOST)) if grid != (1, 1) else None
 
 
 def occlusion(
@@ -69,7 +70,7 @@ def occlusion(
         at = int(np.flatnonzero(near == row)[0])
         seen = inputs.on_device(inputs.read(near), accelerator.device, decisions)
         logits = []
-        for some in hidden.split(max(1, batch // len(near))):
+        for some in torch.split(hidden, max(1, batch // len(near))):
             count = len(some)
             x = [_occluded(part, mean, some, at) for part, mean in zip(seen, usual, strict=True)]
             slots = [] if position is None else arrange([np.arange(len(near))] * count, position)[1]

@@ -40,5 +40,5 @@ def measure(page: str, width: int, folder: Path) -> dict[str, Any]:
     done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.S)
     assert title and title[1], "the page was not laid out"
-    found: dict[str, Any] = json.loads(html.unescape(title[1]))
-    return found
+    measured: dict[str, Any] = json.loads(html.unescape(title[1]))
+    return measured

@@ -11,7 +11,7 @@ from tests.evaluation.made import LABELS
 
 PARAMETERS: dict[str, Any] = {
     "clip": 1e-15, "batch": 4, "intervals": {"replicates": 200, "confidence": 0.95, "seed": 0}, "bins": 10,
-    "sensitivity": 0.9, "specificity": 0.9, "prevalence": 0.1, "top": 3,
+    "sensitivity": 0.9, "specificity": 0.9, "prevalence": 0.1, "top": 3, "occlude": 6,
 }  # fmt: skip
 EVALUATE = Evaluate(**PARAMETERS)
 

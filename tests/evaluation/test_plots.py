@@ -1,10 +1,14 @@
 import csv
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+import pytest
 
-from evaluation.plots import curves, figure2, figures_by_images, point, read_curve, write_points
-from tests.evaluation.made import CNNS, VARIANTS, write_curves
+from evaluation.compare import CurvePoint
+from evaluation.intervals import Estimate
+from evaluation.plots import Dot, DotPanel, Interval, dots, label_fractions, point, write_points
+from tests.evaluation.made import CNNS, VARIANTS
 
 TEST = {"weighted_log_loss": 0.2, "mean_accuracy": 0.9, "mean_auc": 0.8}
 
@@ -25,7 +29,7 @@ def test_what_the_cnns_of_a_variant_share() -> None:
     assert random.pretraining == "other"
 
 
-def test_figure_2_is_written_twice_alike(tmp_path: Path) -> None:
+def test_points_are_written(tmp_path: Path) -> None:
     points = [
         point(name, entry, CNNS, {**TEST, "mean_auc": None if name == "vit" else 0.8})
         for name, entry in VARIANTS.items()
@@ -34,17 +38,42 @@ def test_figure_2_is_written_twice_alike(tmp_path: Path) -> None:
     with (tmp_path / "figure2.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == list(VARIANTS) and rows[0]["mean_auc"] == ""
-    for name in ("a.png", "b.png"):
-        figure2(tmp_path / name, points, {"imagenet": "photos", "gan-pretrain": "translated photos"}, 0.25, "data", 60)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_curves(tmp_path: Path) -> None:
-    write_curves(tmp_path, ["loss"], ["weighted_log_loss", "top1"])
-    assert list(read_curve(tmp_path / "validation.csv")) == ["images", "weighted_log_loss", "top1"]
-    (tmp_path / "empty.csv").write_text("images\n")
-    assert read_curve(tmp_path / "empty.csv") == {}
-    curves(tmp_path / "curves.png", {f"t{n}": tmp_path for n in range(5)}, 60)
-    figures_by_images(tmp_path / "gan.png", tmp_path, 60)
-    with Image.open(tmp_path / "curves.png") as image:
-        assert image.width > image.height > 0
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are written from now on, as they were when they were."""
+    found: list[Any] = []
+
+    def keep(figure: Any, path: Path, dpi: int) -> None:
+        figure.savefig(path, dpi=dpi)
+        found.append(figure)
+
+    monkeypatch.setattr("evaluation.plots.save", keep)
+    return found
+
+
+def test_names_of_dots_do_not_overlap_where_heads_do_not_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = drawn(monkeypatch)
+    alike = [Dot(f"head-{n}", "GAN", n % 2 == 0, [Interval(0.5, 0.4, 0.6), None]) for n in range(30)]
+    floors = [Dot("prevalences", "floor", False, [Interval(0.52), Interval(0.5)])]
+    panels = [DotPanel("loss", 0.52, "prevalences"), DotPanel("AUC", 0.5, "chance")]
+    dots(tmp_path / "a.png", [alike, floors], panels, {"GAN": "translated photos"}, "data", 60)
+    (figure,) = figures
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [dot.name for dot in (*alike, *floors)]
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+    assert len([text for text in figure.axes[1].texts if text.get_text() == "n/a"]) == len(alike)
+
+
+def test_label_fractions_have_a_line_an_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = drawn(monkeypatch)
+    found = Estimate(0.5, 0.4, 0.7, 0.05, None, 9, 0.95, (0.5,))
+    points = [CurvePoint(arm, share, found) for arm in ("original", "translated") for share in (0.1, 1.0)]
+    label_fractions(tmp_path / "a.png", {"frozen": points, "fine-tuned": points[:2]}, "loss", 0.52, "data", 60)
+    (figure,) = figures
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["10", "100"]
+    assert len(figure.axes[0].containers) == 2
+    bars = figure.axes[0].containers[0].lines[2][0].get_segments()
+    assert bars[0][:, 1].tolist() == pytest.approx([0.4, 0.7])

@@ -219,6 +219,7 @@ def test_an_imagenet_file_replaces_the_photos_cnn_as_start() -> None:
     [
         ("gan_trane", {}, "did you mean 'gan_train'"),
         ("seed", "x", "seed"),
+        ("report", {**demo()["report"], "reference": "prevalance"}, "did you mean 'prevalences'"),
         ("variants", {"a": {**demo()["variants"]["2-cnn"], "cnns": ["imagenet-q"]}}, "did you mean 'imagenet-"),
         ("cnns", {"a": {**demo()["cnns"]["gan"], "start": "gray"}}, r"cnns\.a\.start: .* did you mean 'grey'"),
         ("corpora", {"a": {"kind": "gray"}}, r"corpora\.a\.kind: .* did you mean 'grey'"),

@@ -7,8 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss
+from torch import nn
 
 from corpus.card import read_card
+from evaluation.cases import read_cases
+from evaluation.falls import read_falls
+from evaluation.outputs import METRICS
 from settings.errors import BadArtifact
 from stages import evaluate
 from stages.run import Job
@@ -36,17 +40,26 @@ def made_job(root: Path, monkeypatch: pytest.MonkeyPatch, order: slice = slice(N
 
 
 def test_scores_belong_to_their_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A head that answers with the number of the row: each slice must get that of its own row."""
+    """A head that answers with the number of the row: each slice must get that of its own row, and so its falls."""
     asked: dict[str, Any] = {}
 
-    def predict(folder: Path, sources: list[Path], rows: np.ndarray, *_: Any) -> np.ndarray:
+    def open_head(folder: Path, sources: list[Path], *_: Any) -> tuple[nn.Module, None]:
         asked.update(folder=folder.name, sources=[source.name for source in sources])
+        return nn.Identity(), None
+
+    def predict_logits(head: nn.Module, inputs: None, rows: np.ndarray, *_: Any) -> np.ndarray:
         return np.tile(rows[:, None] / 40 - 1, (1, 6)).astype(np.float32)
 
-    monkeypatch.setattr(evaluate, "predict", predict)
+    def occlusion(head: nn.Module, inputs: None, rows: np.ndarray, reference: np.ndarray, *_: Any) -> np.ndarray:
+        asked.update(reference=reference)
+        return np.broadcast_to(rows[:, None, None, None], (len(rows), 6, 2, 3)).astype(np.float32)
+
+    for name, function in (("open_head", open_head), ("predict_logits", predict_logits), ("occlusion", occlusion)):
+        monkeypatch.setattr(evaluate, name, function)
+    monkeypatch.setattr(evaluate, "places", lambda head, inputs: (2, 3))
     job = made_job(tmp_path, monkeypatch)
     evaluate.run(job)
-    assert asked == {"folder": "two", "sources": ["a", "b"]}
+    assert (asked["folder"], asked["sources"]) == ("two", ["a", "b"])
     folder = job.out("artifacts/evaluation/two")
     scores = pq.read_table(folder / "scores.parquet")
     assert scores.column_names == ["id", "patient", "part", *LABELS, *(f"logit_{label}" for label in LABELS)]
@@ -67,6 +80,25 @@ def test_scores_belong_to_their_slices(tmp_path: Path, monkeypatch: pytest.Monke
     assert details["levels"]["patients-maximum"]["patients"] == 5
     assert details["val"]["slices"] == details["test"]["slices"] == 20
     assert read_card(folder, "evaluation")["variant"] == "two"
+    falls, cases = read_falls(folder / "occlusion.parquet", LABELS), read_cases(folder / "cases.csv")
+    assert falls.values[:, 0, 1, 2].tolist() == [int(id_[1:]) for id_ in falls.ids]
+    positive = {id_ for id_, one in zip(labelled["id"].to_pylist(), labelled["any"].to_pylist(), strict=True) if one}
+    assert {case.id for case in cases} < set(falls.ids) <= set(test["id"].to_pylist())
+    assert len(positive & set(falls.ids)) >= PARAMETERS["occlude"] and len(cases) == 4 * len(LABELS)
+    val = set(scores["id"].to_pylist()) - set(test["id"].to_pylist())
+    assert {f"i{row:04d}" for row in asked["reference"]} == val, "what is usual comes from val"
+
+
+def test_what_has_no_places_leaves_no_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "open_head", lambda *_: (nn.Identity(), None))
+    monkeypatch.setattr(evaluate, "predict_logits", lambda *given: np.zeros((len(given[2]), 6), np.float32))
+    monkeypatch.setattr(evaluate, "places", lambda head, inputs: None)
+    found = {**dict.fromkeys(METRICS, 0.5), "slices": 20, "patients": 5}
+    monkeypatch.setattr(evaluate, "write_evaluation", lambda *_: {"test": found})
+    job = made_job(tmp_path, monkeypatch)
+    evaluate.run(job)
+    folder = job.out("artifacts/evaluation/two")
+    assert (folder / "cases.csv").exists() and not (folder / "occlusion.parquet").exists()
 
 
 def test_maps_of_other_slices_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,8 +65,28 @@ def test_outs_and_provenance_are_in_place_after_and_not_before(checkout: Path, m
     record = json.loads((checkout / "artifacts/provenance/fake.json").read_text())
     assert record["parameters"] == {"fake": {"images": 3}, "table": {"a": {"x": 1}}}
     assert record["fingerprint"] == prepared.fingerprint and "torch" in record["versions"]
+    assert 0 <= record["seconds"] < 60 and record["revision"] == "", "this checkout is no git repository"
     assert str(checkout) not in json.dumps(record)
     assert not list((checkout / "artifacts").glob(".*"))
+
+
+def test_provenance_names_the_commit_and_whether_files_were_edited(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(
+            ["git", *identity, *words], cwd=checkout, check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init", "-q")
+    git("add", "params.yaml")
+    git("commit", "-q", "-m", "first")
+    commit = git("rev-parse", "--short=12", "HEAD").strip()
+    for edit, expected in (("", commit), ("# edited\n", f"{commit}-dirty")):
+        (checkout / "params.yaml").write_text((checkout / "params.yaml").read_text() + edit)
+        execute(writes, monkeypatch)
+        assert json.loads((checkout / "artifacts/provenance/fake.json").read_text())["revision"] == expected
 
 
 def test_a_linked_old_out_is_replaced_not_written_into(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_of_a_linear_head_it_is_what_the_formula_says(inputs: Inputs) -> None:
     head = PooledLinear([CHANNELS, CHANNELS], len(LABELS))
     assert places(head, inputs) == (GRID, GRID)
     away = (read(inputs, ROWS) - read(inputs, REFERENCE).mean(0)).repeat(1, 2, 1, 1)
-    expected = torch.einsum("oc,nchw->nohw", head.classify.weight, away).detach() / GRID**2  # type: ignore[arg-type]
+    expected = torch.einsum("oc,nchw->nohw", head.classify.weight, away).detach() / GRID**2
     for batch in (1, 64):
         np.testing.assert_allclose(falls(head, inputs, batch), expected, atol=1e-5)
 
@@ -101,3 +101,4 @@ def test_what_has_no_places(tmp_path: Path, inputs: Inputs) -> None:
     assert places(PooledLinear([CHANNELS], 6), flat) is None
     image = Inputs([made.ct(tmp_path / "images")])
     assert places(build_head(image.sources, shape(patch=8), VIT, 6), image) == (4, 4)
+    assert places(build_head(image.sources, shape(patch=4), VIT, 6), image) == (7, 7), "of 8×8 tokens"
