@@ -3,8 +3,6 @@
 import json
 import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from stages.scale import Counts, Machine, Measured, Row, drawn_counts, loads, pr
 
 # RSNA 2019's stage 2 training set, and ILSVRC 2012's train and val parts, through the paper's parameters.
 RSNA_IMAGENET = Counts(752_803, 1_281_167, 50_000)
-NETWORKS = "import stages.vit_train, stages.gan_train, stages.extract_features; import training.ranks"
 MANIFESTS = ("data/ct.csv", "data/photos.csv")
 
 
@@ -41,14 +38,14 @@ def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machi
         record = json.loads(file.read_text(encoding="utf-8"))
         if "seconds" in record:
             records[record["stage"]] = record
-    computing = [record["computing"] for record in records.values() if "computing" in record]
-    if not computing:
+    networks = [record for record in records.values() if "computing" in record]
+    if not networks:
         raise BadParameter(
             "plan --measure: no stage with networks has run here with its seconds in artifacts/provenance; "
             "run `dvc repro` with the demo's profile first"
         )
-    last = computing[-1]
-    ranks = int(last["ranks"])
+    computing = networks[-1]["computing"]
+    ranks = int(computing["ranks"])
     measured = [
         Measured(
             **{name: getattr(load, name) for name in ("stage", "rate", "unit", "work", "size", "batch_flops")},
@@ -56,20 +53,19 @@ def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machi
             memory_mb=records[load.stage].get("memory_mb"),
         )
         for load in loads(params, counts, ranks)
-        if load.stage in records
+        if load.stage in records and (load.unit != "FLOP" or "computing" in records[load.stage])  # else it was skipped
     ]
-    start_s, start_mb = _start()
     return Machine(
         command="python pipeline.py plan --measure",
         revision=next(iter(records.values())).get("revision", ""),
         processor=_processor(),
         cores=os.cpu_count() or 1,
         memory_gb=psutil.virtual_memory().total / 1e9,
-        device=last["torch_device"].partition(":")[0],
+        device=computing["torch_device"].partition(":")[0],
         devices=ranks,
-        precision=last["precision"],
-        start_s=start_s,
-        start_mb=start_mb,
+        precision=computing["precision"],
+        start_s=min(record["seconds"] for record in networks),
+        start_mb=min(record.get("memory_mb", 1e3) for record in networks),
         stages=tuple(measured),
     )
 
@@ -98,8 +94,8 @@ def print_scale(what: str, path: Path) -> None:
     if unknown := [row.stage for row in rows if row.seconds is None]:
         console.print(f"nothing like it was measured, so not in the sum: {', '.join(unknown)}")
     console.print(
-        "measured: the rate of the same networks and sizes; extrapolated: of others, by FLOPs or pixels. One stage after "
-        "another; disk: artifacts, without raw data, DVC's cache where it copies, and training states."
+        "measured: the rate of the same networks and sizes; extrapolated: of others, by FLOPs or pixels. One stage "
+        "after another; disk: artifacts, without raw data, DVC's cache where it copies, and training states."
     )
 
 
@@ -157,17 +153,6 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
-
-
-def _start() -> tuple[float, float]:
-    """Seconds and megabytes that a process takes until it has imported what stages with networks need."""
-    code = (
-        f"import time, resource; t = time.monotonic(); {NETWORKS}; "
-        "print(time.monotonic() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    seconds, kilobytes = map(float, done.stdout.split())
-    return seconds, kilobytes * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def _processor() -> str:

@@ -80,8 +80,8 @@ class Machine(Parameters):
     device: str  # "cpu" or "cuda"
     devices: int = Field(ge=1)  # ranks
     precision: str
-    start_s: float = Field(ge=0)  # until a stage that runs networks has imported what it needs
-    start_mb: float = Field(gt=0)  # memory of such a process then
+    start_s: float = Field(ge=0)  # of the shortest stage that runs networks: nearly all of it are imports
+    start_mb: float = Field(gt=0)  # of the smallest such process
     stages: tuple[Measured, ...]
 
 
@@ -97,12 +97,13 @@ class Row(NamedTuple):
 
 
 def predict(load: Load, machine: Machine) -> Row:
-    """Seconds and memory of a stage: a fixed start, then work at the rate of all stages of the kind together.
+    """Seconds and memory of a stage: a fixed start, then work at the rate of those like it together.
 
-    "measured" means: the rate is that of the same networks at the same sizes. "extrapolated": of others, taken to need
+    "measured" means: of the same networks at the same sizes. "extrapolated": of others, taken to need
     the same time for each FLOP, pixel or slice. Memory beyond that of a start is taken to grow with `batch_flops`.
     """
-    same = [one for one in machine.stages if one.rate == load.rate and one.unit == load.unit]
+    kin = [one for one in machine.stages if (one.rate, one.unit) == (load.rate, load.unit)]
+    same = [one for one in kin if one.size == load.size] or kin
     network = load.unit == "FLOP"
     fixed = machine.start_s if network else 0.0
     worked = [(one.work, max(one.seconds - fixed, 0.1 * one.seconds)) for one in same if one.work]
