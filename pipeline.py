@@ -57,8 +57,30 @@ def stage(name: str, adopt: str | None) -> None:
 
 
 @main.command()
-def plan() -> None:
-    """List what `dvc repro` would run, in order, and why."""
+@click.option("--scale", metavar="WHAT", help="rsna-imagenet, a profile or a file of parameters: what it would take.")
+@click.option("--measure", is_flag=True, help="Write FILE from what the stages of this checkout took.")
+@click.option(
+    "--machine",
+    metavar="FILE",
+    default="work/machine.json",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Rates of a machine.",
+)
+def plan(scale: str | None, measure: bool, machine: Path) -> None:
+    """List what `dvc repro` would run, in order, and why.
+
+    With --scale: time, disk, memory and device hours of each stage at that size, from rates that --measure took of a
+    run on this machine, and which of them are extrapolated.
+    """
+    if measure or scale:
+        from commands.plan_scale import print_scale, write_machine
+
+        if measure:
+            write_machine(machine)
+        if scale:
+            print_scale(scale, machine)
+        return
     from commands.plan import print_plan
 
     print_plan()

@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -192,6 +193,7 @@ def work(prepared: Prepared) -> None:
                 write_card(_beside(out), "skipped", reason=str(reason))
     if os.environ.get("RANK", "0") == "0":
         (prepared.folder / "seconds.json").write_text(json.dumps(round(time.monotonic() - began, 1)))
+        (prepared.folder / "memory_mb.json").write_text(json.dumps(_largest_mb()))
     undeclared = sorted(_loaded() - prepared.code.keys())
     if undeclared:
         raise BadArtifact(f"{prepared.name}: uses {', '.join(undeclared)}, not among its deps; run `pipeline.py graph`")
@@ -221,7 +223,8 @@ def _stop_below_skipped(job: Job) -> None:
 def finish(prepared: Prepared, params: list[str]) -> None:
     """Check that nothing changed meanwhile, write the provenance, rename the outs into place.
 
-    `seconds` in it are those of this call: a training that was resumed took longer.
+    `seconds` in it are those of this call: a training that was resumed took longer. `memory_mb` is the largest resident
+    set, pages of files included, of this process (rank 0) or of one that it started.
     """
     for out in prepared.outs:
         made = _beside(out)
@@ -237,7 +240,7 @@ def finish(prepared: Prepared, params: list[str]) -> None:
         "versions": {"python": ".".join(map(str, sys.version_info[:3])), **{name: version(name) for name in LIBRARIES}},
         "revision": _revision(),
     }
-    for name in ("computing", "adopted", "seconds"):
+    for name in ("computing", "adopted", "seconds", "memory_mb"):
         if (note := prepared.folder / f"{name}.json").exists():
             record[name] = json.loads(note.read_text())
     provenance = ROOT / "artifacts/provenance" / f"{prepared.name}.json"
@@ -335,6 +338,12 @@ def _loaded() -> set[str]:
             if path.count("/") == 1 and path.endswith(".py") and not path.endswith("__init__.py"):
                 found.add(path)
     return {path for path in found if not path.startswith((*EXEMPT, "."))}
+
+
+def _largest_mb() -> int:
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    return round(max(resource.getrusage(who).ru_maxrss for who in whose) * unit / 1e6)
 
 
 def _revision() -> str:

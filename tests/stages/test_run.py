@@ -65,6 +65,7 @@ def test_outs_and_provenance_are_in_place_after_and_not_before(checkout: Path, m
     record = json.loads((checkout / "artifacts/provenance/fake.json").read_text())
     assert record["parameters"] == {"fake": {"images": 3}, "table": {"a": {"x": 1}}}
     assert record["fingerprint"] == prepared.fingerprint and "torch" in record["versions"]
+    assert 10 < record["memory_mb"] < 1e5
     assert 0 <= record["seconds"] < 60 and record["revision"] == "", "this checkout is no git repository"
     assert str(checkout) not in json.dumps(record)
     assert not list((checkout / "artifacts").glob(".*"))
