@@ -74,7 +74,7 @@ def draw_series(parameters: PhantomCt, patient: int) -> Series:
     numbers = slices_of(parameters.slices, oddity)
     last = pose.lowest + pose.step * (parameters.slices - 1)
     margin = min(5.0, (last - pose.lowest) / 4)  # else half of the bleeds would lie outside the slices
-    heights = (max(pose.lowest + margin, -44.0), max(-44.0, min(last - margin, 66.0)))
+    heights = (min(max(pose.lowest + margin, -44.0), 66.0), max(-44.0, min(last - margin, 66.0)))
     for attempt in range(ATTEMPTS):
         drawn = np.random.default_rng([parameters.seed, patient, 3, attempt])
         ranges = spread(drawn, wanted, heights) if attempt < 2 else dict.fromkeys(wanted, heights)

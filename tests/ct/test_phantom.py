@@ -202,3 +202,8 @@ def test_a_bleed_spans_the_slices_that_it_reaches(positives: list[Series]) -> No
 def test_parameters_that_cannot_be(changed: dict[str, object], message: str) -> None:
     with pytest.raises(BadParameter, match=message):
         phantom_parameters(**changed)
+
+
+def test_a_short_series_above_the_brain_is_drawn() -> None:
+    parameters = phantom_parameters(patients=40, slices=2, any_share=1, oddities=NONE)
+    assert len(draw_series(parameters, 28).painted) == 2  # its lowest slice is higher than any bleed
