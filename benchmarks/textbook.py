@@ -8,7 +8,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from gan.convolutions import NarrowConv2d, UpsampledConv2d
+from gan.convolutions import NarrowConv2d, RowsConv2d, UpsampledConv2d
 from gan.networks import Discriminator, Generator
 from gan.parameters import GanTrain
 from gan.pool import ImagePool
@@ -70,7 +70,7 @@ def plain(network: nn.Module) -> nn.Module:
             convolution = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, padding_mode="reflect")
             convolution.load_state_dict(layer.state_dict())
             setattr(network, name, nn.Sequential(nn.Upsample(scale_factor=2), convolution))
-        elif isinstance(layer, NarrowConv2d):
+        elif isinstance(layer, NarrowConv2d | RowsConv2d):
             convolution = nn.Conv2d(
                 layer.in_channels,
                 layer.out_channels,

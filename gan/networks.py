@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from corpus.card import read_card
-from gan.convolutions import NarrowConv2d, UpsampledConv2d
+from gan.convolutions import NarrowConv2d, RowsConv2d, UpsampledConv2d
 from gan.parameters import FIELDS, Upsampling
 
 FORWARD, BACK = "generator.safetensors", "generator-back.safetensors"
@@ -30,11 +30,11 @@ class Generator(nn.Module):
         super().__init__()
         k = filters
         self.channels = channels
-        layers: list[nn.Module] = [*_convolution(channels, k, 7)]
+        layers: list[nn.Module] = [RowsConv2d(channels, k, 7), nn.InstanceNorm2d(k), nn.ReLU(True)]
         layers += [*_convolution(k, 2 * k, 3, stride=2), *_convolution(2 * k, 4 * k, 3, stride=2)]
         layers += [_Residual(4 * k) for _ in range(blocks)]
         layers += [*_upsampled(4 * k, 2 * k, upsampling), *_upsampled(2 * k, k, upsampling)]
-        layers += [NarrowConv2d(k, channels, 7, padding=3, reflect=True)]
+        layers += [RowsConv2d(k, channels, 7)]
         self.layers = nn.Sequential(*layers)
         self.apply(_start)
 

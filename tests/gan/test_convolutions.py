@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gan.convolutions import NarrowConv2d, UpsampledConv2d
+from gan.convolutions import NarrowConv2d, RowsConv2d, UpsampledConv2d
 from gan.networks import Generator
 from tests.gan.made import images
 
@@ -40,15 +40,24 @@ def test_upsampled_convolution_is_nearest_upsampling_reflection_and_a_convolutio
     both(layer, textbook, torch.randn(2, 3, *size))
 
 
-@pytest.mark.parametrize("reflect", [False, True])
-@pytest.mark.parametrize(("kernel", "padding", "out"), [(7, 3, 1), (7, 3, 3), (4, 1, 1), (3, 1, 1)])
-def test_narrow_convolution_is_a_convolution(kernel: int, padding: int, out: int, reflect: bool) -> None:
+@pytest.mark.parametrize(("channels", "out"), [(6, 1), (6, 3), (1, 6), (3, 6)])
+def test_convolution_by_rows_is_a_reflected_convolution(channels: int, out: int) -> None:
     torch.manual_seed(0)
-    layer = NarrowConv2d(6, out, kernel, padding, reflect)
+    layer = RowsConv2d(channels, out, 7)
 
     def textbook(x: Tensor) -> Tensor:
-        padded = functional.pad(x, (padding,) * 4, mode="reflect" if reflect else "constant")
-        return functional.conv2d(padded, layer.weight, layer.bias)
+        return functional.conv2d(functional.pad(x, (3,) * 4, mode="reflect"), layer.weight, layer.bias)
+
+    both(layer, textbook, torch.randn(2, channels, 9, 12))
+
+
+@pytest.mark.parametrize(("kernel", "padding", "out"), [(7, 3, 3), (4, 1, 1), (3, 1, 1)])
+def test_narrow_convolution_is_a_convolution(kernel: int, padding: int, out: int) -> None:
+    torch.manual_seed(0)
+    layer = NarrowConv2d(6, out, kernel, padding)
+
+    def textbook(x: Tensor) -> Tensor:
+        return functional.conv2d(x, layer.weight, layer.bias, padding=padding)
 
     both(layer, textbook, torch.randn(2, 6, 9, 12))
 
@@ -60,7 +69,7 @@ def test_a_generator_of_textbook_layers_takes_the_same_weights_and_gives_the_sam
         if isinstance(layer, UpsampledConv2d):
             plain = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, padding_mode="reflect")
             textbook[place] = nn.Sequential(nn.Upsample(scale_factor=2), plain)
-        elif isinstance(layer, NarrowConv2d):
+        elif isinstance(layer, RowsConv2d):
             plain = nn.Conv2d(layer.in_channels, layer.out_channels, 7, padding=3, padding_mode="reflect")
             textbook[place] = plain
         else:

@@ -221,7 +221,7 @@ def test_an_experiment_meets_a_colleagues_work(team: Team) -> None:
     call(["git", "checkout", "--ours", "dvc.lock"], bob)
     with Repo(str(bob)) as repo:
         repo.pull(run_cache=True, allow_missing=True)
-    told = call([sys.executable, "-m", "dvc", "repro", "--pull", "floors"], bob, **KEYS).stdout
+    told = call([sys.executable, "-m", "dvc", "repro", "--pull", "floors"], bob, True, **KEYS).stdout
     assert "Stage 'split-ct' is cached - skipping run" in told and "Running stage 'floors'" in told
     assert json.loads((bob / "artifacts/provenance/split-ct.json").read_text()) == theirs
     declared = json.loads((bob / "artifacts/provenance/floors.json").read_text())
