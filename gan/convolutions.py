@@ -50,7 +50,8 @@ class RowsConv2d(nn.Conv2d):
             return functional.conv2d(stacked, kernel, self.bias)
         kernel = self.weight.permute(2, 0, 1, 3).reshape(k * self.out_channels, self.in_channels, 1, k)
         # Summed in fp32 also under autocast: a bf16 sum of seven rows would be coarser than the convolution's.
-        rows = functional.conv2d(x, kernel).float().unflatten(1, (k, self.out_channels))
+        rows = functional.conv2d(x, kernel).float()
+        rows = rows.reshape(len(x), k, self.out_channels, *rows.shape[2:])
         out = rows[:, 0, :, :height]
         for row in range(1, k):
             out = out + rows[:, row, :, row : row + height]
