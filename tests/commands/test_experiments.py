@@ -150,7 +150,7 @@ def test_what_experiments_left_is_gathered_by_variant_seed_and_fold(repo: Path) 
         **{Run(name, 0, fold): [f"{name} 0 {fold}"] for name in ("a", "b") for fold in (0, 1)},
         **{Run("flat", 0, fold): [f"flat {fold}"] for fold in (0, 1)},
     }
-    with pytest.raises(BadArtifact, match=r"artifacts/lost is not in DVC's cache; .*dvc exp remove seed-0-fold-0"):
+    with pytest.raises(BadArtifact, match=r"artifacts/lost is not in DVC's cache .*dvc exp remove seed-0-fold-0"):
         Outs(repo, experiments[0], there[experiments[0].name]).read("artifacts/lost")
     other = experiments[0]._replace(params={**experiments[0].params, "gain": 3})
     with pytest.raises(BadArtifact, match="other parameters than its name says"):

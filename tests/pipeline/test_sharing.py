@@ -66,6 +66,7 @@ def team(tmp_path_factory: pytest.TempPathFactory, store: str) -> Team:
             "cnns": {"gan": {**demo["cnns"]["gan"], "side": 32}},
             "corpora": {},
             "variants": {"vit": {**demo["variants"]["vit"], "side": 32}},
+            "report.reference": "prevalences",
         },
     )
     (alice / "local.yaml").write_text(f"raw: {{ct: {place}/raw, labels: {place}/labels.csv}}\n")
