@@ -154,8 +154,9 @@ def trade_off(path: Path, probe: Mapping[str, Any], kid: Mapping[str, Any], cell
             x_error = [[x - 1000 * apart["low"]], [1000 * apart["high"] - x]]
             y_error = [[y - 100 * named["low"]], [100 * named["high"] - y]]
             axes.errorbar(x, y, y_error, x_error, "o", color=colour, elinewidth=0.6, markersize=4)
-            beside = (4, -10 if i % 2 else 4)  # neighbours' names apart
-            axes.annotate(NAMES.get(form, form), (x, y), beside, textcoords="offset points", fontsize=8, color=colour)
+            left = i % 2 == 1  # neighbours' names on either side
+            axes.annotate(NAMES.get(form, form), (x, y), (-4 if left else 4, 4), textcoords="offset points", fontsize=8,
+                          ha="right" if left else "left", color=colour)  # fmt: skip
         if kid["ct"]:
             axes.axvspan(1000 * kid["ct"]["low"], 1000 * kid["ct"]["high"], color=COLOURS[0], alpha=0.12, linewidth=0)
         axes.set(

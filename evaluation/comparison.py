@@ -13,9 +13,8 @@ from evaluation.comparison_figure import draw
 from evaluation.intervals import Estimate, verdict
 from evaluation.outputs import METRICS
 from evaluation.table import PAPER
+from evaluation.verdict import LEAD, PREVALENCES
 
-LEAD = "weighted_log_loss"  # the one figure that claims are made of
-FLOOR = "prevalences"
 CLAIMS = ("better", "worse")
 Contrasts = Mapping[tuple[str, str], Contrast]  # variant, baseline: of one metric
 COLUMNS = (
@@ -43,7 +42,7 @@ class About:
 
 def write_comparison(folder: Path, found: Comparison, about: About) -> str:
     """Write everything into `folder`; returns the paragraph. `found` has every contrast of `about.groups`, and of the
-    arms of primary groups against FLOOR.
+    arms of primary groups against PREVALENCES.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = paragraph(found, about)
@@ -97,7 +96,7 @@ def rows(found: Comparison, about: About) -> list[dict[str, Any]]:
                         place | _contrast(contrast, "primary" if group.primary else "arm", level if claims else 0)
                     )
         if group.primary:
-            pairs = [(variant, FLOOR, LEAD) for variant in group.arms.values()]
+            pairs = [(variant, PREVALENCES, LEAD) for variant in group.arms.values()]
             lines += [place | _contrast(by[pair], "above the floor", 0) for pair in pairs]
     for row in found.rows:
         if row.metric in METRICS:
@@ -153,7 +152,7 @@ def _group_words(group: Group, by: Contrasts, level: float, seeds: int) -> list[
     state = "Frozen CNN (linear probe)" if group.state == "frozen" else "Fine-tuned CNN"
     words = [f"{state}, {group.fraction:.0%} of the train patients: {'; '.join(texts)}."]
     if seeds > 1:
-        above = [arm for arm, name in group.arms.items() if by[name, FLOOR].verdict == "better"]
+        above = [arm for arm, name in group.arms.items() if by[name, PREVALENCES].verdict == "better"]
         words.append(f"Better than answering with the prevalences: {', '.join(above) or 'none of these arms'}.")
     return words
 

@@ -13,14 +13,12 @@ from evaluation.intervals import Estimate
 from evaluation.plots import LOOKS, point
 from evaluation.style import COLOURS, STYLE, save
 from evaluation.table import start_names
+from evaluation.verdict import LEAD, PREVALENCES, STATES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOSS = "weighted_log_loss"
-FLOOR = "prevalences"
 DPI = 120
-STATES = {"frozen": "frozen CNN", "fine-tuned": "CNN fine-tuned on CT"}
 Line = tuple[str, Estimate]  # what stands beside it, and the difference
 
 
@@ -28,7 +26,7 @@ def draw(
     path: Path, found: Comparison, groups: Sequence[Group], params: Mapping[str, Any], level: float, note: str
 ) -> None:
     """Write the PNG. `level`: confidence of the primary contrasts' thin lines; `note`: what the data can prove."""
-    differences = {(c.variant, c.baseline): c.estimate for c in found.contrasts if c.metric == LOSS}
+    differences = {(c.variant, c.baseline): c.estimate for c in found.contrasts if c.metric == LEAD}
     primary, others = ([group for group in groups if bool(group.primary) == kind] for kind in (True, False))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, 3, figsize=(12.5, 7.4), layout="constrained")
@@ -56,7 +54,7 @@ def _curve(axis: "Axes", found: Comparison, groups: Sequence[Group], state: str)
         for arm, variant in group.arms.items():
             arms.setdefault(arm, {})[group.fraction] = variant
     for number, (arm, variants) in enumerate(arms.items()):
-        points = label_fraction_curve(found, {arm: variants}, LOSS)
+        points = label_fraction_curve(found, {arm: variants}, LEAD)
         at = [100 * each.fraction * 1.03 ** (number - 1) for each in points]  # side by side, not one over another
         _bars(
             axis, at, [each.estimate for each in points], COLOURS[number % len(COLOURS)], "os^D"[number % 4] + "-", arm
@@ -65,7 +63,7 @@ def _curve(axis: "Axes", found: Comparison, groups: Sequence[Group], state: str)
     if not arms:
         axis.set_axis_off()
         return
-    if floor := found.row(FLOOR, LOSS):
+    if floor := found.row(PREVALENCES, LEAD):
         axis.axhline(floor.estimate.value, color="#999999", linewidth=1, linestyle=(0, (4, 3)), label="prevalences")
     axis.set_xscale("log")
     shares = sorted({100 * group.fraction for group in groups})
@@ -111,7 +109,7 @@ def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> 
     shown = {
         name: entry
         for name, entry in params["variants"].items()
-        if (entry.get("paper") or len(entry["cnns"]) > 1) and found.row(name, LOSS)
+        if (entry.get("paper") or len(entry["cnns"]) > 1) and found.row(name, LEAD)
     }
     if not shown:
         axis.set_axis_off()
@@ -121,9 +119,9 @@ def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> 
     names = start_names(params["prepare_photos"]["source"], params["imagenet"] is not None)
     corpora = {"ImageNet": names["imagenet"], "GAN": names["gan-pretrain"]}
     for name, entry in shown.items():
-        metrics = {metric: _value(found, name, metric) for metric in (LOSS, "mean_accuracy", "mean_auc")}
+        metrics = {metric: _value(found, name, metric) for metric in (LEAD, "mean_accuracy", "mean_auc")}
         where = point(name, entry, params["cnns"], metrics)
-        row = found.row(name, LOSS)
+        row = found.row(name, LEAD)
         assert row is not None  # chosen above
         x = where.cnns + 0.16 * (place := beside.get(where.cnns, 0))
         beside[where.cnns] = place + 1
@@ -133,7 +131,7 @@ def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> 
         seen.add(words)
         axis.annotate(name, (x, row.estimate.high), xytext=(0, 3), textcoords="offset points", rotation=90, fontsize=7,
                       ha="center", va="bottom", color="#333333")  # fmt: skip
-    if floor := found.row(FLOOR, LOSS):
+    if floor := found.row(PREVALENCES, LEAD):
         axis.axhline(floor.estimate.value, color="#999999", linewidth=1, linestyle=(0, (4, 3)))
     axis.set_xticks(range(max(beside) + 1))
     axis.margins(y=0.4)
