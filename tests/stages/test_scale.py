@@ -88,7 +88,7 @@ def test_work_and_disk_by_hand(demo: dict[str, Any], found: dict[str, Load]) -> 
     assert found["gan-pretrain"].work == flops * (3 * 640 + 3 * 150), "validated at 300, 600 and 640 images"
     assert found["gan-pretrain"].bytes == 4 * parameters and found["gan-pretrain"].batch_flops == 16 * flops
     flops = network_cost("resnet10t", 6, 96)[1]
-    assert found["cnn-finetune@imagenet-a"].work == flops * (3 * 1200 + 3 * 171)
+    assert found["cnn-finetune@imagenet-a"].work == flops * (3 * 800 + 3 * 171)
     assert found["evaluate@vit"].work == 171 + 427
     parameters, _, shape = network_cost("resnet10t", 6, 96, "layer3")
     assert found["extract-features@gan"].bytes == 2 * 1280 * math.prod(shape) + 4 * parameters
