@@ -49,6 +49,7 @@ from backbones.parameters import PLAIN, CorpusPretrain
 from backbones.pretrain import examples
 from corpus.images import Images, finish_images
 from corpus.shards import write_shard
+from settings.machine import processor_name
 from settings.places import ROOT, Local
 from training.loop import Run, train
 from training.precision import Decisions
@@ -302,9 +303,7 @@ def measure(
 def _device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+    return processor_name()
 
 
 def print_table(found: dict[str, Any]) -> None:

@@ -52,6 +52,7 @@ from ct.phantom import make
 from ct.phantom_parameters import PhantomCt
 from settings.errors import BadInput
 from settings.loader import load_yaml, read_section
+from settings.machine import processor_name
 from settings.places import ROOT
 
 COMPETITION = 752_803  # slices of the training set
@@ -254,11 +255,6 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
 def measure(size: Size, real: Path | None, folder: Path) -> dict[str, Any]:
     """Everything, as it is written to the JSON file. Times in ms a slice."""
     one_thread()
@@ -307,7 +303,7 @@ def measure(size: Size, real: Path | None, folder: Path) -> dict[str, Any]:
     return {
         "source": "real" if real else "phantoms",
         "slices": len(paths),
-        "machine": {"processor": _processor(), "cores": psutil.cpu_count()},
+        "machine": {"processor": processor_name(), "cores": psutil.cpu_count()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "steps_ms": steps,
         "chains_ms": {name: statistics.median(turns) for name, turns in times.items()},

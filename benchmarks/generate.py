@@ -33,6 +33,7 @@ from gan.networks import FORWARD, Generator, load_generator, save_generator
 from gan.parameters import GanGenerate
 from photos.parameters import Drawn
 from photos.prepare import prepare_drawn
+from settings.machine import processor_name
 from settings.places import ROOT, Local, workers
 from training.precision import Decisions
 from training.ranks import start
@@ -109,9 +110,7 @@ def measure(size: Size, local: Local, folder: Path) -> dict[str, Any]:
 def _machine(device: str) -> dict[str, Any]:
     if device == "cuda":
         return {"gpu": torch.cuda.get_device_name()}
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {"processor": model, "cores": psutil.cpu_count(), "load": psutil.getloadavg()[0]}
+    return {"processor": processor_name(), "cores": psutil.cpu_count(), "load": psutil.getloadavg()[0]}
 
 
 @click.command()

@@ -30,6 +30,7 @@ from corpus.images import Images, finish_images
 from corpus.shards import write_shard
 from ct.labels import LABELS
 from settings.loader import load_yaml, read_section
+from settings.machine import processor_name
 from settings.places import ROOT, Local
 from training.loop import Run
 from training.ranks import start
@@ -130,7 +131,7 @@ def main(architecture: str, stage: str, slices: int, side: int, turns: int, out:
         table.add_row(name, f"{middle:.2f}", f"{slices / middle:.1f}")
     Console().print(table, f"recomputed / cached {found['ratio']:.1f}; extraction {found['extraction_s']:.1f} s, once")
     found["versions"] = {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
-    found["machine"] = {"processor": platform.machine(), "capability": torch.backends.cpu.get_cpu_capability()}
+    found["machine"] = {"processor": processor_name(), "capability": torch.backends.cpu.get_cpu_capability()}
     if out:
         out.write_text(json.dumps(found, indent=1) + "\n")
 

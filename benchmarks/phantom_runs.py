@@ -9,7 +9,6 @@ its slices and 6,750 of its series: a convenience sample, so guides and not targ
 
 import argparse
 import json
-import platform
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from ct.phantom import draw_series
 from ct.phantom_parameters import PhantomCt
 from ct.phantom_plan import planned
 from settings.loader import load_yaml, read_section
+from settings.machine import processor_name
 from settings.places import ROOT
 
 SERIES = 34  # slices of a full series
@@ -92,7 +92,7 @@ def main() -> None:
         short_series = list(run.map(partial(labels_of_patient, declared), range(options.patients), chunksize=4))
         full_series = list(run.map(partial(labels_of_patient, full), positive))
     found = summary(short_series, full_series)
-    found["machine"] = {"cpu": platform.processor() or platform.machine(), "numpy": version("numpy")}
+    found["machine"] = {"cpu": processor_name(), "numpy": version("numpy")}
     found["parameters"] = declared.model_dump()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n")

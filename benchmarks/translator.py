@@ -39,6 +39,7 @@ from benchmarks.textbook import Textbook, operations
 from gan.parameters import GanTrain
 from gan.translator import Translator
 from settings.loader import load_yaml, read_section
+from settings.machine import processor_name
 from settings.places import ROOT
 from training.precision import Decisions, decide, has_compiler
 
@@ -160,15 +161,6 @@ def memory_apart(kind: str, size: Size, device: str) -> float:
     return round(float(done.stdout.split()[-1]), 1)
 
 
-def cpu_name() -> str:
-    """The processor's name, and whether it has bf16 units."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-
-
 def measure(decisions: Decisions, sizes: tuple[Size, ...], kinds: tuple[str, ...], turns: int) -> dict[str, Any]:
     """The whole results file."""
     device = decisions.torch_device
@@ -182,7 +174,7 @@ def measure(decisions: Decisions, sizes: tuple[Size, ...], kinds: tuple[str, ...
             row[kind]["peak_mb"] = memory_apart(kind, size, device)
         rows.append(row)
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
         "decisions": decisions.as_dict(),
         "practical_peak_gflops": round(peak, 1),
         "sizes": rows,

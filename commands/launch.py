@@ -18,13 +18,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import psutil
 
 from commands.rank import ORDER, claim, error_once, forget_failure, reported
 from settings.errors import BadParameter, Interrupted, TrainingFailed, WrongEnvironment
 from settings.loader import load_yaml
+from settings.machine import on_signals
 from settings.places import ROOT, Local, cores, main_checkout
 from stages import run
 
@@ -212,13 +212,9 @@ class _Stop:
 def _stop_signals() -> Iterator[_Stop]:
     stop = _Stop()
 
-    def on_signal(number: int, frame: FrameType | None) -> Any:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         stop._number = 0 if stop.seen else number  # once: a scheduler's own goes to the ranks as well
         stop.seen = True
 
-    old = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal):
         yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from settings.errors import BadParameter
 from settings.loader import load_yaml, read_section
+from settings.machine import processor_name
 from settings.places import ROOT
 from stages.nodes import validate
 from stages.scale import Counts, Machine, Measured, Row, drawn_counts, loads, predict
@@ -58,7 +58,7 @@ def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machi
     return Machine(
         command="python pipeline.py plan --measure",
         revision=next(iter(records.values())).get("revision", ""),
-        processor=_processor(),
+        processor=processor_name(),
         cores=os.cpu_count() or 1,
         memory_gb=psutil.virtual_memory().total / 1e9,
         device=computing["torch_device"].partition(":")[0],
@@ -153,8 +153,3 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())

@@ -21,6 +21,7 @@ from commands import rank
 from commands.declared import declared
 from commands.launch import launch, read_plan, start_as_machine
 from settings.errors import Interrupted, WrongEnvironment
+from settings.machine import on_signals
 from settings.places import load_local, work_root
 from stages import run
 
@@ -95,14 +96,12 @@ def _interruptible(name: str) -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once; it is ending
         raise Interrupted(f"{name}: stopped by a signal; what was done is kept: run it again to go on")
 
-    old = signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    except Interrupted:
-        run.ask_for_queue(name)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, old)
+    with on_signals(signal.SIGTERM, call=on_signal):
+        try:
+            yield
+        except Interrupted:
+            run.ask_for_queue(name)
+            raise
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from evaluation.arms import Group
 from evaluation.compare import Comparison, label_fraction_curve
 from evaluation.intervals import Estimate
-from evaluation.plots import LOOKS, point
+from evaluation.plots import LOOKS, bars, fraction_lines, point
 from evaluation.style import COLOURS, STYLE, save
 from evaluation.table import start_names
 from evaluation.verdict import LEAD, PREVALENCES, STATES
@@ -53,32 +53,13 @@ def _curve(axis: "Axes", found: Comparison, groups: Sequence[Group], state: str)
     for group in groups:
         for arm, variant in group.arms.items():
             arms.setdefault(arm, {})[group.fraction] = variant
-    for number, (arm, variants) in enumerate(arms.items()):
-        points = label_fraction_curve(found, {arm: variants}, LEAD)
-        at = [100 * each.fraction * 1.03 ** (number - 1) for each in points]  # side by side, not one over another
-        _bars(
-            axis, at, [each.estimate for each in points], COLOURS[number % len(COLOURS)], "os^D"[number % 4] + "-", arm
-        )
     axis.set_title(f"Label fraction, {STATES[state]}:\nweighted log loss", fontsize=9, loc="left")
     if not arms:
         axis.set_axis_off()
         return
-    if floor := found.row(PREVALENCES, LEAD):
-        axis.axhline(floor.estimate.value, color="#999999", linewidth=1, linestyle=(0, (4, 3)), label="prevalences")
-    axis.set_xscale("log")
-    shares = sorted({100 * group.fraction for group in groups})
-    axis.set_xticks(shares, [f"{share:g}" for share in shares])
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("share of the train patients, %")
+    floor = found.row(PREVALENCES, LEAD)
+    fraction_lines(axis, label_fraction_curve(found, arms, LEAD), list(arms), floor.estimate.value if floor else None)
     axis.legend(fontsize=7.5)
-
-
-def _bars(
-    axis: "Axes", x: Sequence[float], found: Sequence[Estimate], colour: str, look: str, label: str | None = None
-) -> None:
-    values = [each.value for each in found]
-    ends = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
-    axis.errorbar(x, values, yerr=ends, fmt=look, color=colour, markersize=5, linewidth=1.2, elinewidth=1, label=label)
 
 
 def _forest(axis: "Axes", lines: Sequence[Line], level: float | None, title: str) -> None:
@@ -127,7 +108,7 @@ def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> 
         beside[where.cnns] = place + 1
         colour, marker = LOOKS[where.pretraining]
         words = " + ".join(corpora.get(word, word) for word in where.pretraining.split(" + "))
-        _bars(axis, [x], [row.estimate], colour, marker, None if words in seen else words)
+        bars(axis, [x], [row.estimate], colour, marker, None if words in seen else words)
         seen.add(words)
         axis.annotate(name, (x, row.estimate.high), xytext=(0, 3), textcoords="offset points", rotation=90, fontsize=7,
                       ha="center", va="bottom", color="#333333")  # fmt: skip

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from evaluation.compare import CurvePoint
+    from evaluation.intervals import Estimate
     from evaluation.lesions import SizeRow
 
 # Okabe and Ito's colours and a marker each: told apart also in grey and by the colour-blind.
@@ -172,25 +173,8 @@ def label_fractions(
         )
         arms = list(dict.fromkeys(point.arm for points in panels.values() for point in points))
         for axis, (state, points) in zip(axes[0], panels.items(), strict=True):
-            for number, arm in enumerate(arms):
-                mine = [point for point in points if point.arm == arm]
-                values = np.array([point.estimate.value for point in mine])
-                ends = [[point.estimate.value - point.estimate.low for point in mine],
-                        [point.estimate.high - point.estimate.value for point in mine]]  # fmt: skip
-                beside = 1.04 ** (number - (len(arms) - 1) / 2)  # intervals stand beside each other
-                axis.errorbar([100 * point.fraction * beside for point in mine], values, yerr=ends,
-                              fmt="os^DXv*P"[number % 8] + "-", color=[*COLOURS, "#e69f00"][number % 5], markersize=4.5,
-                              linewidth=1.1, elinewidth=0.9, label=arm)  # fmt: skip
-            if floor is not None:
-                axis.axhline(floor, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-                axis.annotate("prevalences", (1, floor), xycoords=("axes fraction", "data"), xytext=(0, 2),
-                              textcoords="offset points", ha="right", color="#666666", fontsize=7)  # fmt: skip
-            axis.set_xscale("log")
-            shares = sorted({100 * point.fraction for point in points})
-            axis.set_xticks(shares, [f"{share:g}" for share in shares])
-            axis.xaxis.set_minor_locator(NullLocator())
+            fraction_lines(axis, points, arms, floor)
             axis.set_title(state, fontsize=9, loc="left")
-            axis.set_xlabel("share of the train patients, %")
         axes[0, 0].set_ylabel(title)
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside right center", fontsize=8)
@@ -227,3 +211,34 @@ def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
 
 def _size_range(low: float, high: float) -> str:
     return f"< {high:g}" if not low else f"≥ {low:g}" if high == float("inf") else f"{low:g}–{high:g}"
+
+
+def fraction_lines(axis: "Axes", points: "Sequence[CurvePoint]", arms: Sequence[str], floor: float | None) -> None:
+    """A line with intervals for each of the arms, by the share of train patients; `floor`: that of the prevalences."""
+    for number, arm in enumerate(arms):
+        mine = [point for point in points if point.arm == arm]
+        beside = 1.04 ** (number - (len(arms) - 1) / 2)  # intervals stand beside each other
+        bars(
+            axis, [100 * point.fraction * beside for point in mine], [point.estimate for point in mine],
+            [*COLOURS, "#e69f00"][number % 5], "os^DXv*P"[number % 8] + "-", arm,
+        )  # fmt: skip
+    if floor is not None:
+        axis.axhline(floor, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axis.annotate("prevalences", (1, floor), xycoords=("axes fraction", "data"), xytext=(0, 2),
+                      textcoords="offset points", ha="right", color="#666666", fontsize=7)  # fmt: skip
+    axis.set_xscale("log")
+    shares = sorted({100 * point.fraction for point in points})
+    axis.set_xticks(shares, [f"{share:g}" for share in shares])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("share of the train patients, %")
+
+
+def bars(
+    axis: "Axes", x: Sequence[float], found: "Sequence[Estimate]", colour: str, look: str, label: str | None = None
+) -> None:
+    """Values with their intervals; `look`: marker and line as `errorbar` takes them."""
+    values = [each.value for each in found]
+    ends = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    axis.errorbar(
+        x, values, yerr=ends, fmt=look, color=colour, markersize=4.5, linewidth=1.2, elinewidth=1, label=label
+    )

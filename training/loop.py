@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from settings.errors import Interrupted, TrainingFailed
+from settings.machine import on_signals
 from training.batches import seed_step
 from training.checkpoint import latest, load, roll_back, save
 from training.precision import Decisions
@@ -269,11 +270,9 @@ def _stop_signal() -> Iterator[_Stop]:
         stop.requested = True
         received.append(number)
 
-    old = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield stop
+        with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal):
+            yield stop
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
         if received and not stop.answered:
             os.kill(os.getpid(), received[0])

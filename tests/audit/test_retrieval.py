@@ -74,6 +74,12 @@ def test_degrading_blurs_alike_at_any_side() -> None:
         assert abs((at[1] - at[0]) / side - 0.6745 * 3 / 96) < 0.003  # quartile of the normal distribution
 
 
+def test_the_blur_is_scipys() -> None:
+    images = np.random.default_rng(2).integers(0, 256, (3, 40, 40, 2)).astype(np.uint8)
+    expected = gaussian_filter(images.astype(float), (0, 1.25, 1.25, 0), mode="nearest")
+    assert np.abs(degrade(images, 3.0, 0.0, 0) - expected).max() <= 0.5 + 1e-3, "rounded to 8 bits"
+
+
 def test_degrading_adds_the_noise_it_says() -> None:
     grey = np.full((4, 64, 64, 3), 120, np.uint8)
     noised = degrade(grey, 0.0, 13.0, 5)
