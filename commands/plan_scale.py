@@ -46,10 +46,12 @@ def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machi
         )
     computing = networks[-1]["computing"]
     ranks = int(computing["ranks"])
+    start_s = min(record["seconds"] for record in networks)
     measured = [
         Measured(
             **{name: getattr(load, name) for name in ("stage", "rate", "unit", "work", "size", "batch_flops")},
             seconds=records[load.stage]["seconds"],
+            fixed_s=start_s if "computing" in records[load.stage] else 0,
             memory_mb=records[load.stage].get("memory_mb"),
         )
         for load in loads(params, counts, ranks)
@@ -64,7 +66,7 @@ def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machi
         device=computing["torch_device"].partition(":")[0],
         devices=ranks,
         precision=computing["precision"],
-        start_s=min(record["seconds"] for record in networks),
+        start_s=start_s,
         start_mb=min(record.get("memory_mb", 1e3) for record in networks),
         stages=tuple(measured),
     )

@@ -66,6 +66,7 @@ class Measured(Parameters):
     size: str
     batch_flops: float = Field(ge=0)
     seconds: float = Field(ge=0)
+    fixed_s: float = Field(ge=0)  # of these, what no work makes longer: the start of a process that computes
     memory_mb: float | None = Field(default=None, gt=0)  # largest resident set of a process
 
 
@@ -105,8 +106,8 @@ def predict(load: Load, machine: Machine) -> Row:
     kin = [one for one in machine.stages if (one.rate, one.unit) == (load.rate, load.unit)]
     same = [one for one in kin if one.size == load.size] or kin
     network = load.unit == "FLOP"
-    fixed = machine.start_s if network else 0.0
-    worked = [(one.work, max(one.seconds - fixed, 0.1 * one.seconds)) for one in same if one.work]
+    fixed = max((one.fixed_s for one in same), default=machine.start_s if network else 0.0)
+    worked = [(one.work, max(one.seconds - one.fixed_s, 0.1 * one.seconds)) for one in same if one.work]
     if load.work and not worked:
         return Row(load.stage, None, load.bytes, None, None, "unknown")
     seconds = fixed + (load.work * sum(s for _, s in worked) / sum(w for w, _ in worked) if load.work else 0.0)

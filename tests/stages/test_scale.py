@@ -18,6 +18,7 @@ def demo() -> dict[str, Any]:
     params = load_yaml(ROOT / "profiles/demo.yaml")
     params["gan_train"].update(images=100, side=32, ngf=4, blocks=1, ndf=4, field=11, field_share=0.5)
     params["corpus_pretrain"].update(architecture="resnet10t", images=640, evaluate_every=300)
+    params["cnn_finetune"].update(images=1200, evaluate_every=500)
     for cnn in params["cnns"].values():
         cnn.update(architecture="resnet10t", stage="layer3")
     return params
@@ -30,7 +31,7 @@ def found(demo: dict[str, Any]) -> dict[str, Load]:
 
 
 def measured(stage: str, work: float, seconds: float, **change: Any) -> Measured:
-    row = {"rate": stage, "unit": "FLOP", "size": "a", "batch_flops": 10.0, "memory_mb": 1400.0}
+    row = {"rate": stage, "unit": "FLOP", "size": "a", "batch_flops": 10.0, "memory_mb": 1400.0, "fixed_s": 5.0}
     return Measured(**{**row, "stage": stage, "work": work, "seconds": seconds, **change})
 
 
@@ -58,10 +59,12 @@ def test_a_rate_of_another_size_is_extrapolated_and_one_of_the_same_goes_before_
 
 
 def test_what_nothing_like_was_measured_is_unknown_and_no_network_has_no_device_hours() -> None:
-    here = machine(measured("x", 1000, 15), measured("d", 20, 4, unit="slices", batch_flops=0, memory_mb=None))
+    here = machine(measured("x", 1000, 15), measured("d", 20, 4, unit="slices", batch_flops=0, memory_mb=None, fixed_s=0))
     assert predict(Load("z", "z", "FLOP", 1, "a", 9), here) == ("z", None, 9, None, None, "unknown")
     assert predict(Load("d", "d", "pixels", 1, "a", 9), here).basis == "unknown", "slices are no pixels"
     assert predict(Load("d", "d", "slices", 50, "a", 9), here) == ("d", 10, 9, None, None, "measured")
+    computing = machine(measured("e", 20, 9, unit="slices", batch_flops=0, memory_mb=None))
+    assert predict(Load("e", "e", "slices", 50, "a", 9), computing).seconds == 5 + 10, "its start stays as long"
 
 
 def test_flops_are_those_that_torch_counts_and_the_map_is_the_cnns() -> None:
@@ -88,7 +91,7 @@ def test_work_and_disk_by_hand(demo: dict[str, Any], found: dict[str, Load]) -> 
     assert found["gan-pretrain"].work == flops * (3 * 640 + 3 * 150), "validated at 300, 600 and 640 images"
     assert found["gan-pretrain"].bytes == 4 * parameters and found["gan-pretrain"].batch_flops == 16 * flops
     flops = network_cost("resnet10t", 6, 96)[1]
-    assert found["cnn-finetune@imagenet-a"].work == flops * (3 * 800 + 3 * 171)
+    assert found["cnn-finetune@imagenet-a"].work == flops * (3 * 1200 + 3 * 171), "at 500, 1,000 and 1,200"
     assert found["evaluate@vit"].work == 171 + 427
     parameters, _, shape = network_cost("resnet10t", 6, 96, "layer3")
     assert found["extract-features@gan"].bytes == 2 * 1280 * math.prod(shape) + 4 * parameters
