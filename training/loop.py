@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from settings.errors import Interrupted, TrainingFailed
-from settings.machine import on_signals
+from settings.errors import Interrupted, TrainingFailed, on_signals
 from training.batches import seed_step
 from training.checkpoint import latest, load, roll_back, save
 from training.precision import Decisions

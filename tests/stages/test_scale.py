@@ -59,11 +59,12 @@ def test_a_rate_of_another_size_is_extrapolated_and_one_of_the_same_goes_before_
 
 
 def test_what_nothing_like_was_measured_is_unknown_and_no_network_has_no_device_hours() -> None:
-    here = machine(measured("x", 1000, 15), measured("d", 20, 4, unit="slices", batch_flops=0, memory_mb=None, fixed_s=0))
+    plain = {"unit": "slices", "batch_flops": 0, "memory_mb": None}
+    here = machine(measured("x", 1000, 15), measured("d", 20, 4, fixed_s=0, **plain))
     assert predict(Load("z", "z", "FLOP", 1, "a", 9), here) == ("z", None, 9, None, None, "unknown")
     assert predict(Load("d", "d", "pixels", 1, "a", 9), here).basis == "unknown", "slices are no pixels"
     assert predict(Load("d", "d", "slices", 50, "a", 9), here) == ("d", 10, 9, None, None, "measured")
-    computing = machine(measured("e", 20, 9, unit="slices", batch_flops=0, memory_mb=None))
+    computing = machine(measured("e", 20, 9, **plain))
     assert predict(Load("e", "e", "slices", 50, "a", 9), computing).seconds == 5 + 10, "its start stays as long"
 
 
