@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from audit.kinds import Pair, Range
 from audit.parameters import GanAudit
-from audit.samples import ct_views, spread_evenly, spread_over_classes
+from audit.samples import ct_views, spread_over_classes
 from corpus.images import Images
+from corpus.shards import evenly
 from corpus.windows import Windows
 from settings.errors import BadArtifact
 
@@ -74,7 +75,8 @@ def gather(
 
 def _views(ct: Images, ids: Iterable[str], parameters: GanAudit, side: int, seed: int) -> Views:
     """Views of these slices, spread evenly, and whose each is: as `ct.kind` says, then the other kind."""
-    rows = spread_evenly(np.sort(ct.rows_of(ids)), parameters.ct.count)
+    rows = np.sort(ct.rows_of(ids))
+    rows = rows[evenly(len(rows), parameters.ct.count)]
     slices, patients = ct.shards.read(rows), ct.column("patient")
     found: dict[str, tuple[npt.NDArray[np.uint8], Sequence[str]]] = {}
     for kind in (parameters.ct.kind, "full" if parameters.ct.kind == "crops" else "crops"):

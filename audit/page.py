@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
 from audit.kinds import NAMES, as_seen
 from audit.material import Material
@@ -15,8 +14,9 @@ from audit.parameters import GanAudit
 from audit.plots import histogram_plot, kid_plot, ordered, probe_plot
 from audit.probe import CONDITIONS
 from audit.rows import Row, as_json, figure, headline, number
-from audit.samples import spread_evenly, three_and_first, write_grid
+from audit.samples import three_and_first, write_grid
 from corpus.card import write_card
+from corpus.shards import evenly
 
 
 def write_audit(
@@ -39,7 +39,7 @@ def write_audit(
     (ct, patients), shown = next(iter(material.views.values())), slice(parameters.columns)
     pictures = {name: folder / f"{name}.png" for name in ("grid", "probe", "kid")}
     seen = as_seen(material.translated.held_out[shown], material.windows, material.hu_range)
-    some = as_seen(ct[spread_evenly(np.arange(len(ct)), len(seen))], material.windows, material.hu_range)
+    some = as_seen(ct[evenly(len(ct), len(seen))], material.windows, material.hu_range)
     names = [class_names[label] for label in material.labels[1][shown]]
     write_grid(
         pictures["grid"],

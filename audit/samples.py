@@ -24,11 +24,6 @@ def spread_over_classes(labels: Sequence[int], rows: npt.NDArray[np.int64], coun
     return np.array([row for _, _, row in sorted(turns)[:count]], dtype=np.int64)
 
 
-def spread_evenly(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """At most `count` of `rows`, evenly over them."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64))]
-
-
 def ct_views(
     slices: Levels, kind: str, zoom: tuple[float, float], tissue: float, side: int, seed: int
 ) -> tuple[Levels, npt.NDArray[np.int64]]:

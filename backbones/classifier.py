@@ -152,8 +152,3 @@ def load_classifier(folder: Path) -> tuple[Scaled, dict[str, Any]]:
     """A CNN's artifact as a module from uint8 images (n×H×W×3) to logits, in evaluation mode, and its card."""
     model, card = load_cnn(folder)
     return Scaled(model, card["side"]).eval(), card
-
-
-def spread(rows: Sequence[int] | npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """Places of at most `most` of the rows, evenly over all of them."""
-    return np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))

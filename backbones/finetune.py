@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backbones.classifier import Classifier, Examples, spread
+from backbones.classifier import Classifier, Examples
 from backbones.feature_cnn import check_stage, save_weights
 from backbones.fitted import write_fitted
 from backbones.freeze import freeze
@@ -14,6 +14,7 @@ from backbones.parameters import Cnn, CnnFinetune
 from backbones.start import Start, start_cnn
 from corpus.card import write_card
 from corpus.images import Images
+from corpus.shards import evenly
 from evaluation.labelled import Labelled, fraction_of
 from evaluation.metrics import sigmoid
 from training.loop import Curves, Run, train
@@ -52,7 +53,7 @@ def finetune(
     task = Classifier(model, cnn.side, fit, val, parameters, run, accelerator, decisions, frozen)
     curves = train(task, run, accelerator, decisions)
     task.take_best()
-    some = spread(fit.rows, GAP_SLICES)
+    some = evenly(len(fit.rows), GAP_SLICES)
     on_train = task.figures(Examples(images, fit.rows[some], fit.targets[some]))["loss"]
     on_val = sigmoid(task.logits(val))
     if accelerator.is_main_process:

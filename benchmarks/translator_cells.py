@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pyarrow.parquet as pq
 
 from audit.classifier import imagenet_columns, load_timm
@@ -30,9 +29,10 @@ from audit.measure import measure, tissue
 from audit.parameters import GanAudit
 from audit.plots import kid_plot, ordered, probe_plot
 from audit.probe import CONDITIONS
-from audit.samples import spread_evenly, three_and_first, write_grid
+from audit.samples import three_and_first, write_grid
 from backbones.extractor import extract
 from corpus.images import Images
+from corpus.shards import evenly
 from evaluation.style import COLOURS, STYLE, save
 from gan.generate import generate
 from gan.parameters import GanGenerate
@@ -135,7 +135,7 @@ def picture(path: Path, material: Material, cells: Mapping[str, Any], class_name
     """Photos, each translator's in false colours and in the first window, CT likewise."""
     shown = slice(columns)
     ct = next(iter(material.views.values()))[0]
-    some = ct[spread_evenly(np.arange(len(ct)), columns)]
+    some = ct[evenly(len(ct), columns)]
     rows = [([class_names[label] for label in material.labels[1][shown]], material.photos.held_out[shown])]
     for name, images in [*((name, images[shown]) for name, images in cells.items()), ("CT", some)]:
         rows += three_and_first(name, as_seen(images, material.windows, material.hu_range), material.windows)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from corpus.contact_sheet import contact_sheet
 from corpus.images import Images, finish_images
-from corpus.shards import link, rows_per_shard, shard_path, shard_ranges, write_shard
+from corpus.shards import evenly, link, rows_per_shard, shard_path, shard_ranges, write_shard
 from corpus.sharing import Share, wait_for_files
 from corpus.workers import Progress, ahead
 from settings.errors import BadArtifact
@@ -99,7 +99,7 @@ def class_captions(corpus: Images) -> list[str]:
 
 def _write(source: Images, work: Path, number: int, start: int, pixels: Pixels) -> None:
     """The contact sheet first: a shard that exists has one."""
-    rows = np.unique(np.linspace(0, len(pixels) - 1, min(PAIRS, len(pixels))).astype(np.int64))
+    rows = evenly(len(pixels), PAIRS)
     originals, captions = source.shards.read(start + rows), class_captions(source)
     cells = [image for original, row in zip(originals, rows, strict=True) for image in (original, pixels[row])]
     texts = [text for row in rows for text in (captions[start + row], "")]

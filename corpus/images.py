@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from corpus.card import read_card, write_card
 from corpus.contact_sheet import contact_sheet
-from corpus.shards import Shards
+from corpus.shards import Shards, evenly
 from corpus.windows import Window, Windows, to_windows
 from settings.errors import BadArtifact
 
@@ -106,7 +106,7 @@ def finish_images(
 
 def shown_rows(count: int) -> list[int]:
     """Rows of a corpus of `count` images that its contact sheet shows: up to 64, spread evenly."""
-    return [int(row) for row in np.unique(np.linspace(0, count - 1, min(64, count)).astype(np.int64))]
+    return evenly(count, 64).tolist()
 
 
 def write_rejects(path: Path, rejects: list[Reject]) -> None:

@@ -28,6 +28,11 @@ def shard_ranges(count: int, rows: int) -> list[tuple[int, int]]:
     return [(start, min(start + rows, count)) for start in range(0, count, rows)]
 
 
+def evenly(count: int, most: int) -> npt.NDArray[np.int64]:
+    """At most `most` of `count` rows, evenly over all of them, the first and the last among them; in order."""
+    return np.unique(np.linspace(0, max(0, count - 1), min(most, count)).astype(np.int64))
+
+
 def shard_path(folder: Path, number: int, prefix: str = "images") -> Path:
     """`folder/images-00000.npy`."""
     return folder / f"{prefix}-{number:05d}.npy"

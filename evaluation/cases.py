@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from corpus.shards import evenly
 from evaluation.scores import Scores
 
 SUREST, MEDIAN, LOWEST, FALSE = KINDS = (
@@ -47,11 +47,7 @@ def spread_positives(scores: Scores, label: int, most: int) -> list[str]:
     """Ids of at most `most` positive slices, evenly over all of them in order of patient and id."""
     positive = np.flatnonzero(scores.truth[:, label] > 0)
     order = positive[np.lexsort((np.array(scores.ids)[positive], np.array(scores.patients)[positive]))]
-    return [scores.ids[row] for row in order[_evenly(len(order), most)]]
-
-
-def _evenly(count: int, most: int) -> npt.NDArray[np.int64]:
-    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64)) if count else np.empty(0, np.int64)
+    return [scores.ids[row] for row in order[evenly(len(order), most)]]
 
 
 def write_cases(path: Path, cases: Sequence[Case]) -> None:

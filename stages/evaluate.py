@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from backbones.classifier import spread
 from corpus.card import write_card
+from corpus.shards import evenly
 from ct.labels import LABELS
 from evaluation.cases import choose_cases, spread_positives, write_cases
 from evaluation.falls import Falls, write_falls
@@ -51,7 +51,7 @@ def run(job: Job) -> None:
     if places(head, inputs):
         asked = sorted({case.id for case in cases} | {*spread_positives(test, LABELS.index("any"), parameters.occlude)})
         val = rows[: len(slices["val"].ids)]
-        usual = val[spread(val, REFERENCE)]
+        usual = val[evenly(len(val), REFERENCE)]
         where = rows_of(asked, sources)
         falls = Falls(asked, occlusion(head, inputs, where, usual, parameters.batch, accelerator, decisions))
     if accelerator.is_main_process:

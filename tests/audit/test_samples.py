@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from audit.samples import ct_views, spread_evenly, spread_over_classes, three_and_first, write_grid
+from audit.samples import ct_views, spread_over_classes, three_and_first, write_grid
 from corpus.windows import Window, to_windows
 
 WINDOWS = (Window(40, 80), Window(80, 200), Window(40, 380))
@@ -14,11 +14,6 @@ def test_photos_are_dealt_class_by_class() -> None:
     labels = [0, 0, 0, 1, 1, 2]
     assert spread_over_classes(labels, np.arange(6), 4).tolist() == [0, 3, 5, 1]
     assert spread_over_classes(labels, np.array([1, 2, 4]), 9).tolist() == [1, 4, 2]
-
-
-def test_rows_are_spread_evenly() -> None:
-    assert spread_evenly(np.arange(100, 110), 4).tolist() == [100, 103, 106, 109]
-    assert spread_evenly(np.arange(3), 9).tolist() == [0, 1, 2]
 
 
 def head(side: int = 96) -> np.ndarray:

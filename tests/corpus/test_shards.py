@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.shards import Shards, rows_per_shard, shard_path, shard_ranges, write_shard
+from corpus.shards import Shards, evenly, rows_per_shard, shard_path, shard_ranges, write_shard
 from settings.errors import BadArtifact
 
 
@@ -34,3 +34,8 @@ def test_shard_sizes() -> None:
     assert rows_per_shard(2**20, 10_000) == 128
     assert rows_per_shard(2**20, 100, at_least=8) == 13
     assert rows_per_shard(2**40, 5) == 1
+
+
+def test_rows_are_taken_evenly() -> None:
+    assert evenly(10, 4).tolist() == [0, 3, 6, 9]
+    assert evenly(3, 9).tolist() == [0, 1, 2] and evenly(1, 5).tolist() == [0] and evenly(0, 5).tolist() == []
