@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ def start(local: Local) -> tuple["Accelerator", Decisions]:
     local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     decisions = decide(device, wish, local_ranks)
     torch.set_num_threads(decisions.threads)
+    # accelerate has no other word for it yet
+    warnings.filterwarnings("ignore", message=".*`broadcast_buffers` is deprecated", category=FutureWarning)
     accelerator = Accelerator(
         cpu=device == "cpu",
         mixed_precision="no",  # the step decides where autocast holds, from `decisions`
