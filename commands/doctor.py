@@ -85,13 +85,19 @@ def _graph(params: dict[str, Any]) -> list[Finding]:
     from commands.declared import check_rendered
     from stages.graph import declarations
     from stages.nodes import validate
+    from stages.scale import drawn_counts, loads
 
     try:
         validate(params)
         check_rendered(params)
     except PipelineError as error:
         return [(False, str(error))]
-    return [(True, f"params.yaml and dvc.yaml agree: {len(declarations(params))} stages")]
+    found = [(True, f"params.yaml and dvc.yaml agree: {len(declarations(params))} stages")]
+    try:
+        built = sum(load.unit == "FLOP" for load in loads(params, drawn_counts(params)))
+    except PipelineError as error:
+        return [*found, (False, str(error))]
+    return [*found, (True, f"networks of {built} stages can be built: CNNs cut where asked, heads fit their maps")]
 
 
 def _raw(params: dict[str, Any], local: Local) -> list[Finding]:

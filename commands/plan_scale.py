@@ -32,16 +32,20 @@ def write_machine(path: Path) -> None:
 
 
 def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machine:
-    """The machine, by the provenance of stages that ran on it with these parameters."""
-    records = {}
+    """This machine, by the provenance of stages that ran on it with these parameters; others are left out."""
+    records, others = {}, []
     for file in sorted((artifacts / "provenance").glob("*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
-        if "seconds" in record:
+        if record.get("processor") != processor_name() or not _part_of(record["parameters"], params):
+            others.append(record["stage"])
+        elif "seconds" in record:
             records[record["stage"]] = record
+    if others:
+        print(f"left out, run elsewhere or with other parameters: {', '.join(others)}")
     networks = [record for record in records.values() if "computing" in record]
     if not networks:
         raise BadParameter(
-            "plan --measure: no stage with networks has run here with its seconds in artifacts/provenance; "
+            "plan --measure: no stage with networks has run here with params.yaml as it is; "
             "run `dvc repro` with the demo's profile first"
         )
     computing = networks[-1]["computing"]
@@ -114,6 +118,13 @@ def asked(what: str) -> tuple[dict[str, Any], Counts]:
     params = load_yaml(path)
     validate(params)
     return params, RSNA_IMAGENET if what == "rsna-imagenet" else counts_of(params, what)
+
+
+def _part_of(part: Any, whole: Any) -> bool:
+    """Whether nested dictionaries lie in others."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(key in whole and _part_of(value, whole[key]) for key, value in part.items())
+    return bool(part == whole)
 
 
 def counts_of(params: dict[str, Any], what: str) -> Counts:

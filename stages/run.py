@@ -25,6 +25,7 @@ from corpus.card import read_card, write_card
 from corpus.shards import link
 from settings.errors import BadArtifact, BadInput, BadParameter, Skipped, TrainingFailed
 from settings.loader import load_yaml, read_section
+from settings.machine import processor_name
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
 
 P = TypeVar("P", bound=BaseModel)
@@ -239,6 +240,7 @@ def finish(prepared: Prepared, params: list[str]) -> None:
         "code": prepared.code,
         "versions": {"python": ".".join(map(str, sys.version_info[:3])), **{name: version(name) for name in LIBRARIES}},
         "revision": _revision(),
+        "processor": processor_name(),
     }
     for name in ("computing", "adopted", "seconds", "memory_mb"):
         if (note := prepared.folder / f"{name}.json").exists():

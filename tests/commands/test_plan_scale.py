@@ -8,6 +8,7 @@ from commands import plan_scale
 from commands.plan_scale import RSNA_IMAGENET, asked, machine_of, print_scale
 from settings.errors import BadParameter
 from settings.loader import load_yaml
+from settings.machine import processor_name
 from settings.places import ROOT
 from stages.scale import Counts, Load
 
@@ -31,7 +32,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def provenance(artifacts: Path, stage: str, **record: Any) -> None:
     (artifacts / "provenance").mkdir(parents=True, exist_ok=True)
-    (artifacts / f"provenance/{stage}.json").write_text(json.dumps({"stage": stage, "revision": "r", **record}))
+    record = {"stage": stage, "revision": "r", "parameters": {}, "processor": processor_name(), **record}
+    (artifacts / f"provenance/{stage}.json").write_text(json.dumps(record))
 
 
 @pytest.mark.usefixtures("few")
@@ -39,12 +41,15 @@ def test_rates_are_read_from_the_provenance_of_what_ran(tmp_path: Path, capsys: 
     params = load_yaml(ROOT / "profiles/demo.yaml")
     with pytest.raises(BadParameter, match="no stage with networks has run here"):
         machine_of(params, Counts(100, 0, 0), tmp_path)
-    provenance(tmp_path, "prepare-ct", seconds=2.0)
+    provenance(tmp_path, "prepare-ct", seconds=2.0, parameters={"prepare_ct": params["prepare_ct"]})
     provenance(tmp_path, "gan-train", seconds=30.0, memory_mb=900, computing=COMPUTING)
     provenance(tmp_path, "evaluate@vit", seconds=10.0, memory_mb=500, computing=COMPUTING)
     provenance(tmp_path, "gan-audit", computing=COMPUTING)  # of a version that noted no seconds
+    provenance(tmp_path, "report", seconds=1, parameters={"seed": 0, "report": {"dpi": 7}})  # not the demo's
+    provenance(tmp_path, "split-ct", seconds=1, processor="of a colleague")
     machine = machine_of(params, Counts(100, 0, 0), tmp_path)
     assert [one.stage for one in machine.stages] == ["prepare-ct", "gan-train"]
+    assert "with other parameters: report, split-ct" in capsys.readouterr().out
     assert (machine.start_s, machine.start_mb, machine.devices, machine.device) == (10, 500, 2, "cpu")
     (tmp_path / "machine.json").write_text(json.dumps(machine.model_dump()))
     print_scale("demo", tmp_path / "machine.json")

@@ -97,6 +97,8 @@ def test_doctor_finds_what_is_missing(params: Path) -> None:
     change_params(params, {"imagenet": {"file": "x.safetensors", "sha256": "0" * 64, "batchnorm_eps": 0.001}})
     bad = pipeline(params, "doctor", check=False)
     assert bad.returncode == 1 and "MISSING  imagenet: raw.weights: no place named" in bad.stdout
+    change_params(params, {"imagenet": None, "cnns.imagenet-a.stage": "block5"})
+    assert "MISSING  grid: maps of different grids" in pipeline(params, "doctor", check=False).stdout
 
 
 def test_help_is_fast_and_lists_the_commands(checkout: Path) -> None:
