@@ -76,10 +76,10 @@ class Comparison:
     folds: tuple[int, ...]
     slices: int
     patients: int
-    positive_patients: dict[str, int]  # of each label; below FEW it has no AUC
+    positive_patients: dict[str, int]  # of each label
 
     def row(self, variant: str, metric: str) -> Row | None:
-        """None: n/a for want of positive patients."""
+        """None: n/a for want of patients of one class."""
         return next((row for row in self.rows if (row.variant, row.metric) == (variant, metric)), None)
 
 

@@ -183,7 +183,10 @@ def label_fractions(
 
 
 def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
-    """AUC by lesion size, a panel for each label, a line for each variant; the number of slices under each bin."""
+    """AUC by lesion size, a panel for each label, a line for each variant; under each bin its slices and patients.
+
+    A bin without an AUC has no mark.
+    """
     labels, variants = list(dict.fromkeys(r.label for r in rows)), list(dict.fromkeys(r.variant for r in rows))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, 3, figsize=(9, 4.6), layout="constrained", sharey=True)
@@ -198,11 +201,13 @@ def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
             axis.axhline(0.5, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             axis.set_title(label, fontsize=9, loc="left")
             axis.set_xticks(
-                range(len(first)), [f"{_size_range(r.low, r.high)}\nn={r.slices}" for r in first], fontsize=7
+                range(len(first)),
+                [f"{_size_range(r.low, r.high)}\nn={r.slices} / {r.patients}" for r in first],
+                fontsize=7,
             )
         axes[0, 0].set_ylabel("AUC, test")
         axes[1, 0].set_ylabel("AUC, test")
-        figure.supxlabel("Area of the blood on the slice, mm² (n: positive slices)", fontsize=8.5)
+        figure.supxlabel("Area of the blood on the slice, mm² (n: positive slices / patients)", fontsize=8.5)
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside right center", fontsize=7.5)
         figure.suptitle(note, fontsize=8, color="#a03010", x=0.01, ha="left")
