@@ -84,7 +84,7 @@ class Comparison:
 
 
 class CurvePoint(NamedTuple):
-    """An arm at one share of the train patients."""
+    """An arm at one share of its half of the train patients."""
 
     arm: str
     fraction: float
@@ -172,7 +172,10 @@ def pool(
 def label_fraction_curve(
     comparison: Comparison, arms: Mapping[str, Mapping[float, str]], metric: str
 ) -> list[CurvePoint]:
-    """`arms`: arm → share of train patients → variant. Variants that were not run (too few patients) are left out."""
+    """`arms`: arm → share of its half of the train patients → variant.
+
+    Variants that were not run (too few patients) are left out.
+    """
     found = []
     for arm, variants in arms.items():
         for fraction, variant in sorted(variants.items()):

@@ -163,7 +163,7 @@ def _dot(axis: "Axes", place: float, dot: Dot, found: Interval | None) -> None:
 def label_fractions(
     path: Path, panels: "Mapping[str, Sequence[CurvePoint]]", title: str, floor: float | None, note: str, dpi: int
 ) -> None:
-    """A metric by the share of train patients, a panel for each state of the CNN, a line for each arm.
+    """A metric by the share of its half of the train patients, a panel for each state of the CNN, a line for each arm.
 
     Each interval is that of one arm; that of a difference, paired by patient, is narrower.
     """
@@ -219,7 +219,7 @@ def _size_range(low: float, high: float) -> str:
 
 
 def fraction_lines(axis: "Axes", points: "Sequence[CurvePoint]", arms: Sequence[str], floor: float | None) -> None:
-    """A line with intervals for each of the arms, by the share of train patients; `floor`: that of the prevalences."""
+    """A line with intervals for each of the arms, by the share of its half of the patients; `floor`: prevalences."""
     for number, arm in enumerate(arms):
         mine = [point for point in points if point.arm == arm]
         beside = 1.04 ** (number - (len(arms) - 1) / 2)  # intervals stand beside each other
@@ -235,7 +235,7 @@ def fraction_lines(axis: "Axes", points: "Sequence[CurvePoint]", arms: Sequence[
     shares = sorted({100 * point.fraction for point in points})
     axis.set_xticks(shares, [f"{share:g}" for share in shares])
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("share of the train patients, %")
+    axis.set_xlabel("share of its half of the train patients, %")
 
 
 def bars(
