@@ -238,14 +238,15 @@ def submission(paths: tuple[Path, ...], variant: str | None, order: Path | None,
     "--out", default="comparison", show_default=True, type=click.Path(path_type=Path), help="The folder to write."
 )
 def compare(seeds: int, folds: int, settings: tuple[str, ...], dry: bool, out: Path) -> None:
-    """Run the graph over seeds and folds, and write what may be said of the arms: a table, a figure, a paragraph.
+    """Run the graph over seeds and folds, and write what may be said of the arms: a page, a table, a figure.
 
     Each run is a DVC experiment, seed-K-fold-F-of-N-<hash of parameters and code> (`dvc exp show`), in a folder of its
     own: workspace and artifacts stay as they are. What is there already is not run again; after a kill the same command
     goes on. A seed reseeds everything from gan-train on. With several folds each patient is tested once.
 
     The primary result is that of one CNN under a linear head: translated - original and translated - restyled, frozen
-    and fine-tuned, by share of the train patients (`profile arms`). Table 1 and Figure 2 stand beside it, paper-style.
+    and fine-tuned, by share of its half of the train patients (`profile arms`). Table 1 and Figure 2 stand beside it,
+    paper-style.
     """
     from commands.compare import compare_arms
 

@@ -143,7 +143,7 @@ def write(
     params: dict[str, Any], experiments: Sequence[Experiment], commits: Mapping[str, str], tables: Tables,
     floors: Sequence[str], left_out: Mapping[str, str], out: Path,
 ) -> None:  # fmt: skip
-    """table.csv, comparison.json, figure.png and paragraph.md, and the paragraph on the screen."""
+    """What `write_comparison` leaves, and the paragraph on the screen."""
     evaluate = read_section(Evaluate, params["evaluate"], "evaluate")
     ran = {**params, "variants": {name: v for name, v in params["variants"].items() if name not in left_out}}
     arms = groups(ran)

@@ -128,6 +128,7 @@ def _finish(
         raise BadInput(f"none of {files} files gave a slice ({_words(rejects)}); check what the raw root holds")
     odd = inspect_series(kept)
     counts = {
+        "files": files,
         **_counts(kept, ordered["warnings"].take(pa.array(repaired, pa.int64()))),
         "odd_series": _odd(odd),
         "repaired": len(repaired),
@@ -153,7 +154,7 @@ def _finish(
         _write_series(folder / "series.csv", odd)
         extra = {"hu_range": list(hu_range(forms.windows))} if kind == "hu" else {}
         finish_images(folder, kind, index, rejects, captions, **extra, **content)
-    return {"files": files, "slices": kept.num_rows, **counts}
+    return {"slices": kept.num_rows, **counts}
 
 
 def _tasks(

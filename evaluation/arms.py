@@ -5,7 +5,7 @@ heads are other groups; the rows of Table 1, which mix CNNs that saw CT labels w
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ class Group:
 
     state: State
     encoder: str  # of their heads
-    fraction: float  # share of the train patients that CNN and head are fitted on
+    fraction: float  # share of its half of the train patients that the head is fitted on; in primary groups a CNN too
     arms: dict[str, str]  # what the CNN was pretrained on further, or "none" → variant
     primary: tuple[tuple[str, str], ...]  # (variant, baseline): what the experiment is made for; empty: it is secondary
 
@@ -30,6 +30,11 @@ class Group:
         mine = self.arms.get(TRANSLATED)
         others = [variant for arm, variant in self.arms.items() if arm != TRANSLATED]
         return self.primary or tuple((mine, other) for other in others if mine)
+
+    @property
+    def share(self) -> str:
+        """The fraction in words."""
+        return f"{self.fraction:.0%} of its half of the train patients"
 
     def name_of(self, pair: tuple[str, str]) -> str:
         """`translated − original`, of a contrast."""
@@ -51,6 +56,17 @@ def groups(params: Mapping[str, Any]) -> list[Group]:
             found.setdefault(_alike(variant, cnn), {}).setdefault(_arm(cnn), name)
     made = [_group(arms, params["variants"], cnns, corpora) for arms in found.values() if len(arms) > 1]
     return [group for group in made if group.contrasts]
+
+
+def limits(arms: Sequence[Group]) -> str:
+    """What the intervals of these groups know nothing of; empty where all are fitted on whole halves."""
+    if all(group.fraction == 1 for group in arms):
+        return ""
+    return (
+        "CNNs are fitted on the CNN half of the train patients, heads on the head half; a share is one of that half. "
+        "Its patients are the same for every seed, so their choice is in no interval. Checkpoints and temperatures are "
+        "chosen on all of val, whatever the share."
+    )
 
 
 def seeds(params: Mapping[str, Any], count: int) -> list[int]:

@@ -17,9 +17,9 @@ from evaluation.calibration import (
     reliability,
     scaled,
 )
-from evaluation.figures import LOSS, SHARE, Figure, class_patients, figures_of
+from evaluation.figures import LOSS, SHARE, Figure, figures_of
 from evaluation.intervals import difference, estimate
-from evaluation.metrics import FEW, Floats, label_weights, log_losses, sigmoid
+from evaluation.metrics import FEW, Floats, class_patients, label_weights, log_losses, sigmoid
 from evaluation.operating import predictive_values_of, sensitivity_of, specificity_of, threshold_at
 from evaluation.parameters import Evaluate
 from evaluation.patients import as_json, by_maximum, fit_aggregate, out_of_fold

@@ -76,15 +76,15 @@ class Comparison:
     folds: tuple[int, ...]
     slices: int
     patients: int
-    positive_patients: dict[str, int]  # of each label; below FEW it has no AUC
+    positive_patients: dict[str, int]  # of each label
 
     def row(self, variant: str, metric: str) -> Row | None:
-        """None: n/a for want of positive patients."""
+        """None: n/a for want of patients of one class."""
         return next((row for row in self.rows if (row.variant, row.metric) == (variant, metric)), None)
 
 
 class CurvePoint(NamedTuple):
-    """An arm at one share of the train patients."""
+    """An arm at one share of its half of the train patients."""
 
     arm: str
     fraction: float
@@ -172,7 +172,10 @@ def pool(
 def label_fraction_curve(
     comparison: Comparison, arms: Mapping[str, Mapping[float, str]], metric: str
 ) -> list[CurvePoint]:
-    """`arms`: arm → share of train patients → variant. Variants that were not run (too few patients) are left out."""
+    """`arms`: arm → share of its half of the train patients → variant.
+
+    Variants that were not run (too few patients) are left out.
+    """
     found = []
     for arm, variants in arms.items():
         for fraction, variant in sorted(variants.items()):

@@ -1,4 +1,4 @@
-"""What a comparison leaves: table.csv, comparison.json, figure.png, and paragraph.md, which is made of the figures."""
+"""What a comparison leaves: table.csv, comparison.json, figure.png, paragraph.md, and comparison.html with all."""
 
 import csv
 import json
@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.arms import Group
+from evaluation.arms import Group, limits
 from evaluation.compare import Comparison, Contrast
 from evaluation.comparison_figure import draw
 from evaluation.intervals import Estimate, verdict
 from evaluation.outputs import METRICS
+from evaluation.page import environment
+from evaluation.pictures import data_uri
 from evaluation.table import PAPER
-from evaluation.verdict import LEAD, PREVALENCES
+from evaluation.verdict import LEAD, PREVALENCES, STATES
 
 CLAIMS = ("better", "worse")
 Contrasts = Mapping[tuple[str, str], Contrast]  # variant, baseline: of one metric
@@ -68,7 +70,25 @@ def write_comparison(folder: Path, found: Comparison, about: About) -> str:
     }
     (folder / "comparison.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     draw(folder / "figure.png", found, about.groups, about.params, family(found, about), about.data)
+    _write_page(folder, words, found, about)
     return words
+
+
+def _write_page(folder: Path, words: str, found: Comparison, about: About) -> None:
+    """comparison.html: all of it without network or scripts, to be read or printed."""
+    level = family(found, about)
+    by = {(c.variant, c.baseline): c for c in found.contrasts if c.metric == LEAD}
+    primary = [
+        (group, group.name_of(pair), by[pair].estimate, by[pair].estimate.at(level), _claim(by[pair], level))
+        for group in about.groups
+        for pair in group.primary
+    ]
+    page = environment().get_template("comparison.html.j2").render(
+        data=about.data, words=words.removeprefix(about.data), primary=primary, groups=about.groups,
+        floors=about.floors, found=found, lead=LEAD, confidence=found.rows[0].estimate.confidence, level=level,
+        states=STATES, figure=data_uri(folder / "figure.png"), experiments=about.experiments,
+    )  # fmt: skip
+    (folder / "comparison.html").write_text(page, encoding="utf-8")
 
 
 def family(found: Comparison, about: About) -> float:
@@ -129,6 +149,8 @@ def paragraph(found: Comparison, about: About) -> str:
     by = {(c.variant, c.baseline): c for c in found.contrasts if c.metric == LEAD}
     for group in (group for group in about.groups if group.primary):
         parts += _group_words(group, by, level, seeds)
+    if said := limits(about.groups):
+        parts.append(said)
     reasons: dict[str, list[str]] = {}
     for name, why in about.left_out.items():
         reasons.setdefault(why.partition(": ")[2].partition(";")[0] or why, []).append(name)
@@ -149,8 +171,8 @@ def _group_words(group: Group, by: Contrasts, level: float, seeds: int) -> list[
         said = _claim(by[pair], level)
         said += f" (smallest detectable difference {limit:.4f})" if seeds > 1 else ""  # patients alone say too little
         texts.append(f"{group.name_of(pair)} {_interval(by[pair].estimate)}, {said}")
-    state = "Frozen CNN (linear probe)" if group.state == "frozen" else "Fine-tuned CNN"
-    words = [f"{state}, {group.fraction:.0%} of the train patients: {'; '.join(texts)}."]
+    state = "Frozen CNN, linear head (linear probe)" if group.state == "frozen" else "Fine-tuned CNN, linear head"
+    words = [f"{state}, {group.share}: {'; '.join(texts)}."]
     if seeds > 1:
         above = [arm for arm, name in group.arms.items() if by[name, PREVALENCES].verdict == "better"]
         words.append(f"Better than answering with the prevalences: {', '.join(above) or 'none of these arms'}.")

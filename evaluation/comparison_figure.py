@@ -48,7 +48,7 @@ def draw(
 
 
 def _curve(axis: "Axes", found: Comparison, groups: Sequence[Group], state: str) -> None:
-    """Loss by share of the train patients, a line for each arm. An arm's interval is wider than a difference's."""
+    """Loss by share of its half of the patients, a line an arm. An arm's interval is wider than a difference's."""
     arms: dict[str, dict[float, str]] = {}
     for group in groups:
         for arm, variant in group.arms.items():

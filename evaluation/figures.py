@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from evaluation.intervals import Estimate, Sampled, estimate, sample
-from evaluation.metrics import FEW, Floats, label_weights, log_losses
+from evaluation.metrics import FEW, Floats, class_patients, label_weights, log_losses
 from evaluation.parameters import Intervals
 from evaluation.resampling import (
     Statistic,
@@ -73,11 +72,6 @@ def figures_of(
         mean = mean_statistic([area.statistic for area in areas])
         found["mean_auc"] = Figure(mean, min(area.patients for area in areas), SHARE, True)
     return found
-
-
-def class_patients(truth: npt.NDArray[Any], owner: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Patients with a positive slice of the label, and with a negative one."""
-    return len(np.unique(owner[truth > 0])), len(np.unique(owner[truth == 0]))
 
 
 def with_intervals(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from evaluation.metrics import Floats, auc
+from evaluation.metrics import FEW, Floats, auc, class_patients
 from settings.errors import BadArtifact
 
 EDGES = (0.0, 60.0, 200.0, 600.0, float("inf"))  # mm²; 60 is a disc 9 mm across, 600 one of 28 mm
@@ -26,7 +26,7 @@ class SizeRow:
     high: float
     slices: int
     patients: int
-    auc: float | None  # None: no slice of this size
+    auc: float | None  # None: fewer than FEW patients with blood of this size, or without any
 
 
 def read_areas(lesions: Path, ids: Sequence[str], labels: Sequence[str], hashed: bool) -> Floats:
@@ -66,8 +66,10 @@ def auc_by_size(
         for low, high in pairwise(EDGES):
             inside = (truth[:, number] > 0) & (areas[:, number] >= low) & (areas[:, number] < high)
             kept = inside | (truth[:, number] == 0)
-            value = auc(_uint8(inside[kept]), logits[kept, number])
-            rows.append(SizeRow(variant, label, low, high, int(inside.sum()), len(np.unique(patients[inside])), value))
+            positive, negative = class_patients(inside[kept], patients[kept])
+            enough = min(positive, negative) >= FEW
+            value = auc(_uint8(inside[kept]), logits[kept, number]) if enough else None
+            rows.append(SizeRow(variant, label, low, high, int(inside.sum()), positive, value))
     return rows
 
 

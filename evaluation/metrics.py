@@ -10,7 +10,7 @@ from settings.errors import BadArtifact
 
 Floats = npt.NDArray[np.float64]
 CLIP = 1e-15  # what Kaggle's metric clips at
-FEW = 10  # positive patients below which an AUC is not given: the count stands in its place
+FEW = 10  # patients of the rarer class below which an AUC is not given: the count stands in its place
 
 
 def label_weights(names: Sequence[str]) -> Floats:
@@ -55,6 +55,11 @@ def average_precision(truth: npt.NDArray[Any], score: npt.NDArray[Any]) -> float
     return float(average_precision_score(truth, score)) if truth.any() else None
 
 
+def class_patients(truth: npt.NDArray[Any], patients: npt.NDArray[Any]) -> tuple[int, int]:
+    """Patients with a positive slice of one label, and with a negative one. `patients`: of each slice."""
+    return len(np.unique(patients[truth > 0])), len(np.unique(patients[truth == 0]))
+
+
 def counts(truth: npt.NDArray[Any], patients: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
     """Slices and patients, and of each label the positive ones."""
     who = np.asarray(patients)
@@ -71,7 +76,8 @@ def summary(
 ) -> dict[str, Any]:
     """Every figure of one part, as JSON takes it.
 
-    An AUC or average precision is None where it is not defined, and with fewer than FEW positive patients.
+    An AUC or average precision is None where it is not defined, and with fewer than FEW patients of either
+    class.
 
     `mean_auc` is over the `auc_labels` that have one. Raises BadArtifact for a probability that is no number, and
     for an empty part.
@@ -82,9 +88,10 @@ def summary(
         raise BadArtifact("a score is not a number; the head that gave it is broken: train it again")
     found = counts(truth, patients, names)
     losses = log_losses(truth, probability, clip).mean(axis=0)
+    who = np.asarray(patients)
     labels = {}
     for i, name in enumerate(names):
-        enough = found["positive_patients"][name] >= FEW
+        enough = min(class_patients(truth[:, i], who)) >= FEW
         labels[name] = {
             "positive_slices": found["positive_slices"][name],
             "positive_patients": found["positive_patients"][name],

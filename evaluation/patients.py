@@ -1,6 +1,7 @@
 """From slices to patients: is there a bleed anywhere in the head?
 
-A patient's scans are taken together: most patients of the competition have one, and parts are by patient.
+This is patient level, not scan level: a patient's scans are taken together. Most patients of the competition have one,
+and parts are by patient; score tables have no series.
 Two answers. The maximum over a patient's slices needs no fit, but rises with the number of slices by chance alone. The
 aggregate is a logistic regression for each label on the highest logit, the mean of the `top` highest (a bleed is seldom
 on one slice only; a false alarm often is) and the logarithm of the number of slices (which takes the rise back); it is

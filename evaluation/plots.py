@@ -163,7 +163,7 @@ def _dot(axis: "Axes", place: float, dot: Dot, found: Interval | None) -> None:
 def label_fractions(
     path: Path, panels: "Mapping[str, Sequence[CurvePoint]]", title: str, floor: float | None, note: str, dpi: int
 ) -> None:
-    """A metric by the share of train patients, a panel for each state of the CNN, a line for each arm.
+    """A metric by the share of its half of the train patients, a panel for each state of the CNN, a line for each arm.
 
     Each interval is that of one arm; that of a difference, paired by patient, is narrower.
     """
@@ -183,7 +183,10 @@ def label_fractions(
 
 
 def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
-    """AUC by lesion size, a panel for each label, a line for each variant; the number of slices under each bin."""
+    """AUC by lesion size, a panel for each label, a line for each variant; under each bin its slices and patients.
+
+    A bin without an AUC has no mark.
+    """
     labels, variants = list(dict.fromkeys(r.label for r in rows)), list(dict.fromkeys(r.variant for r in rows))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, 3, figsize=(9, 4.6), layout="constrained", sharey=True)
@@ -198,11 +201,13 @@ def sizes(path: Path, rows: "Sequence[SizeRow]", note: str, dpi: int) -> None:
             axis.axhline(0.5, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             axis.set_title(label, fontsize=9, loc="left")
             axis.set_xticks(
-                range(len(first)), [f"{_size_range(r.low, r.high)}\nn={r.slices}" for r in first], fontsize=7
+                range(len(first)),
+                [f"{_size_range(r.low, r.high)}\nn={r.slices} / {r.patients}" for r in first],
+                fontsize=7,
             )
         axes[0, 0].set_ylabel("AUC, test")
         axes[1, 0].set_ylabel("AUC, test")
-        figure.supxlabel("Area of the blood on the slice, mm² (n: positive slices)", fontsize=8.5)
+        figure.supxlabel("Area of the blood on the slice, mm² (n: positive slices / patients)", fontsize=8.5)
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside right center", fontsize=7.5)
         figure.suptitle(note, fontsize=8, color="#a03010", x=0.01, ha="left")
@@ -214,7 +219,7 @@ def _size_range(low: float, high: float) -> str:
 
 
 def fraction_lines(axis: "Axes", points: "Sequence[CurvePoint]", arms: Sequence[str], floor: float | None) -> None:
-    """A line with intervals for each of the arms, by the share of train patients; `floor`: that of the prevalences."""
+    """A line with intervals for each of the arms, by the share of its half of the patients; `floor`: prevalences."""
     for number, arm in enumerate(arms):
         mine = [point for point in points if point.arm == arm]
         beside = 1.04 ** (number - (len(arms) - 1) / 2)  # intervals stand beside each other
@@ -230,7 +235,7 @@ def fraction_lines(axis: "Axes", points: "Sequence[CurvePoint]", arms: Sequence[
     shares = sorted({100 * point.fraction for point in points})
     axis.set_xticks(shares, [f"{share:g}" for share in shares])
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("share of the train patients, %")
+    axis.set_xlabel("share of its half of the train patients, %")
 
 
 def bars(

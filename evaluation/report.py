@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow.parquet as pq
 
 from corpus.card import read_card, write_card
-from evaluation.arms import Group, groups
+from evaluation.arms import Group, groups, limits
 from evaluation.compare import Comparison, Run, compare
 from evaluation.flow import flow
 from evaluation.metrics import FEW
+from evaluation.page import environment, number
 from evaluation.parameters import Intervals
 from evaluation.pictures import data_uri
 from evaluation.provenance import (
@@ -96,47 +96,48 @@ def write_report(folder: Path, sources: Sources, title: str, dpi: int) -> list[R
     grounds = Grounds(found, arms, tuple(floors["floors"]), chosen, mine, sources.skipped)
     records = [_json(path) for path in sources.provenance]
     names = start_names(sources.photos_source, sources.imagenet)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {
-        "number": _number, "signed": _signed, "percent": _percent, "duration": _duration,
-        "thousands": lambda n: f"{n:,}".replace(",", " "),
-    }  # fmt: skip
-    page = environment.get_template("report.html.j2").render(
-        title=title,
-        data=data,
-        proves_nothing=sources.ct_source == "phantom" or sources.photos_source == "drawn",
-        verdict=sentences(grounds),
-        rows={kind: [row for row in rows if row.kind == kind] for kind in ("variant", "floor", "cnn")},
-        chosen=chosen,
-        reference=sources.reference if sources.reference not in sources.skipped else "",
-        confidence=sources.intervals.confidence,
-        paper=PAPER,
-        details=details,
-        floors=floors,
-        few=FEW,
-        figure2=figure2(folder, sources, rows, names, floors["floors"][PREVALENCES]["weighted_log_loss"], data, dpi),
-        arms=_arms(found, arms),
-        label_fractions=arms_figures(folder, found, arms, data, dpi),
-        by_size=lesion_sizes(folder, sources, labels, data, dpi),
-        pointing=[row for row in game if row.label == "any"],
-        overlays=overlays,
-        flow=flow(sources.ct, sources.photos, sources.parts, floors, next(iter(details.values())), sources.provenance),
-        sheets=_sheets(sources),
-        reliability={name: data_uri(path / "reliability.png") for name, path in sources.evaluations.items()},
-        translator=_translator(sources),
-        curves=curves_figures(folder, sources, dpi),
-        provenance=sorted(records, key=lambda record: record["stage"]),
-        identity={
-            "revisions": revisions(records),
-            "parameters": digest_of_parameters(records),
-            "code": digest_of_code(records),
-            "edited": edited(records),
-            "seeds": seeds_of(records),
-            "seconds": sum(record.get("seconds", 0) for record in records),
-        },
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            data=data,
+            proves_nothing=sources.ct_source == "phantom" or sources.photos_source == "drawn",
+            verdict=sentences(grounds),
+            rows={kind: [row for row in rows if row.kind == kind] for kind in ("variant", "floor", "cnn")},
+            chosen=chosen,
+            reference=sources.reference if sources.reference not in sources.skipped else "",
+            confidence=sources.intervals.confidence,
+            paper=PAPER,
+            details=details,
+            floors=floors,
+            few=FEW,
+            figure2=figure2(
+                folder, sources, rows, names, floors["floors"][PREVALENCES]["weighted_log_loss"], data, dpi
+            ),
+            arms=_arms(found, arms),
+            limits=limits(arms),
+            label_fractions=arms_figures(folder, found, arms, data, dpi),
+            by_size=lesion_sizes(folder, sources, labels, data, dpi),
+            pointing=[row for row in game if row.label == "any"],
+            overlays=overlays,
+            flow=flow(
+                sources.ct, sources.photos, sources.parts, floors, next(iter(details.values())), sources.provenance
+            ),
+            sheets=_sheets(sources),
+            reliability={name: data_uri(path / "reliability.png") for name, path in sources.evaluations.items()},
+            translator=_translator(sources),
+            curves=curves_figures(folder, sources, dpi),
+            provenance=sorted(records, key=lambda record: record["stage"]),
+            identity={
+                "revisions": revisions(records),
+                "parameters": digest_of_parameters(records),
+                "code": digest_of_code(records),
+                "edited": edited(records),
+                "seeds": seeds_of(records),
+                "seconds": sum(record.get("seconds", 0) for record in records),
+            },
+        )
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     write_card(
@@ -181,7 +182,7 @@ def _arms(found: Comparison, arms: list[Group]) -> list[dict[str, Any]]:
             for arm, variant in group.arms.items()
         ]
         contrasts = [(group.name_of(pair), contrast_of(found, *pair)) for pair in group.contrasts]
-        shown.append({**asdict(group), "rows": rows, "found": contrasts})
+        shown.append({**asdict(group), "share": group.share, "rows": rows, "found": contrasts})
     return shown
 
 
@@ -216,30 +217,9 @@ def _lines(found: Any, prefix: str = "") -> list[tuple[str, str]]:
         ]
     if isinstance(found, list):
         short = len(found) <= 4 and all(isinstance(value, int | float) for value in found)
-        return [(prefix, " … ".join(_number(value) for value in found))] if short and found else []
+        return [(prefix, " … ".join(number(value) for value in found))] if short and found else []
     figure = found is None or (isinstance(found, int | float) and not isinstance(found, bool))
-    return [(prefix, _number(found) if figure else str(found))]
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    if value is None:
-        return "n/a"
-    return f"{value:,}".replace(",", " ") if isinstance(value, int) else f"{value:.{digits}f}"
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    """With its sign, and a true minus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _percent(value: float | None, digits: int = 2) -> str:
-    return "n/a" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return [(prefix, number(found) if figure else str(found))]
 
 
 def _json(path: Path) -> dict[str, Any]:

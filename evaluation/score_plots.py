@@ -8,8 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from evaluation.figures import class_patients
-from evaluation.metrics import FEW, Floats
+from evaluation.metrics import FEW, Floats, class_patients
 from evaluation.operating import precision_on_grid, roc_on_grid
 from evaluation.resampling import owners
 from evaluation.scores import Scores

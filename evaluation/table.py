@@ -15,19 +15,25 @@ from settings.loader import nearest
 
 
 class PaperRow(NamedTuple):
-    """A row of the paper's table: validation, single runs, another split."""
+    """A row of the paper's table: validation, single runs, another split.
+
+    The paper prints no costs. `parameters` and `flops` (of the head, for one slice) are counted by `vit.head.head_cost`
+    on a head of its sizes: 12 layers, latent 1456; and one token a position of the maps. None: it states no patch.
+    """
 
     input: str
     accuracy: float  # 0 … 1
     loss: float
+    parameters: int | None
+    flops: int | None
 
 
 PAPER = {
-    "ViT": PaperRow("256×256×3", 0.9433, 0.1822),
-    "1-CNN-ViT (GAN)": PaperRow("7×7×1024", 0.9695, 0.08272),
-    "2-CNN-ViT (ImageNet/GAN)": PaperRow("7×7×2048", 0.9746, 0.07754),
-    "3-CNN-ViT (ImageNet/ImageNet/GAN)": PaperRow("7×7×3072", 0.9804, 0.07050),
-    "2-CNN-ViT small (ImageNet/GAN)": PaperRow("7×7×256", 0.9758, 0.07903),
+    "ViT": PaperRow("256×256×3", 0.9433, 0.1822, None, None),
+    "1-CNN-ViT (GAN)": PaperRow("7×7×1024", 0.9695, 0.08272, 309_197_622, 30_852_168_256),
+    "2-CNN-ViT (ImageNet/GAN)": PaperRow("7×7×2048", 0.9746, 0.07754, 310_688_566, 30_998_280_768),
+    "3-CNN-ViT (ImageNet/ImageNet/GAN)": PaperRow("7×7×3072", 0.9804, 0.07050, 312_179_510, 31_144_393_280),
+    "2-CNN-ViT small (ImageNet/GAN)": PaperRow("7×7×256", 0.9758, 0.07903, 308_341_814, 30_768_273_984),
 }
 
 
@@ -62,6 +68,8 @@ class Row:
     paper: str = ""
     paper_accuracy: float | None = None
     paper_loss: float | None = None
+    paper_parameters: int | None = None  # of the head, as PaperRow counts them
+    paper_flops: int | None = None
 
 
 def data_sentence(ct: str, photos: str, runs: int = 1) -> str:
@@ -119,6 +127,8 @@ def variant_row(
         paper=paper,
         paper_accuracy=row.accuracy if row else None,
         paper_loss=row.loss if row else None,
+        paper_parameters=row.parameters if row else None,
+        paper_flops=row.flops if row else None,
     )
 
 

@@ -125,7 +125,7 @@ def _translation(grounds: Grounds) -> list[str]:
         ]
     texts = [
         f"{group.name_of((contrast.variant, contrast.baseline))} ({STATES[group.state]}, {group.encoder} head, "
-        f"{group.fraction:.0%} of the patients): {_signed(contrast.estimate)}"
+        f"{group.share}): {_signed(contrast.estimate)}"
         for group, contrast in questions
     ]
     limits = [contrast.smallest_detectable for _, contrast in questions]

@@ -75,7 +75,13 @@ def make_split(root: Path, patients: int = 20) -> None:
             "place": pa.array(np.arange(count) % PER_PATIENT / (PER_PATIENT - 1), pa.float32()),
         }
     )
-    counts: dict[str, Any] = {"patients": patients, "series": patients, "repaired": 0, "rejected_by": {"truncated": 1}}
+    counts: dict[str, Any] = {
+        "files": 41,
+        "patients": patients,
+        "series": patients,
+        "repaired": 0,
+        "rejected_by": {"truncated": 1},
+    }
     finish_images(
         folder, "hu", index, [Reject("a", "truncated", "short")], hu_range=[-150, 230], windows=WINDOWS, **counts
     )

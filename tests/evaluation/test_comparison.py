@@ -1,5 +1,8 @@
+import base64
 import csv
+import html
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +55,14 @@ def made(gain: float, seeds: int = 3, left_out: dict[str, str] | None = None) ->
     pairs = [pair for group in arms for pair in group.contrasts]
     pairs += [(name, "prevalences") for group in arms if group.primary for name in group.arms.values()]
     found = compare(tables, pairs, LABELS, 1e-15, Intervals(replicates=200, confidence=0.95, seed=0), FLOORS)
-    about = About("Data: made up.", arms, params, FLOORS, left_out or {}, [{"name": "seed-0", "commit": "c"}])
+    about = About(
+        "Data: made up.",
+        arms,
+        params,
+        FLOORS,
+        left_out or {},
+        [{"name": "seed-0", "commit": "c", "seed": 0, "fold": 0}],
+    )
     return found, about
 
 
@@ -64,6 +74,12 @@ def better() -> tuple[Comparison, About]:
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def plain(page: str) -> str:
+    """The words of a page, without its style."""
+    bare = re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S))
+    return re.sub(r"\s+", " ", html.unescape(bare))
 
 
 def test_a_true_difference_is_claimed_and_no_other(better: tuple[Comparison, About]) -> None:
@@ -122,7 +138,10 @@ def test_the_table_has_one_line_a_figure_and_the_familys_interval(
     paper = {row["metric"]: row["paper"] for row in rows if (row["kind"], row["name"]) == ("variant", "two")}
     assert paper["weighted_log_loss"] == "0.07754" and paper["mean_accuracy"] == "0.9746" and not paper["mean_auc"]
     content = json.loads((tmp_path / "new/comparison.json").read_text())
-    assert content["experiments"] == [{"name": "seed-0", "commit": "c"}] and content["paragraph"] == words
+    assert (
+        content["experiments"] == [{"name": "seed-0", "commit": "c", "seed": 0, "fold": 0}]
+        and content["paragraph"] == words
+    )
     assert (tmp_path / "new/paragraph.md").read_text() == words + "\n"
     with Image.open(tmp_path / "new/figure.png") as picture:
         assert picture.size[0] > 1000 and len(picture.convert("L").getcolors() or []) > 20
@@ -140,6 +159,36 @@ def test_an_interval_that_holds_alone_but_not_in_the_family_is_no_claim(better: 
     words = paragraph(replace(found, contrasts=contrasts), about)
     assert family(found, about) == pytest.approx(0.9875)
     assert words.count("not distinguishable among so many contrasts") == 2 and "No difference is claimed" in words
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_page_has_both_parts_of_the_variance(seeds: int, tmp_path: Path) -> None:
+    found, about = made(0.5, seeds=seeds)
+    words = write_comparison(tmp_path, found, about)
+    text = (tmp_path / "comparison.html").read_text()
+    assert not re.search(r"<script|<link|url\(|@import|https?://|\bNone\b|\bnan\b", text)
+    (source,) = re.findall(r'src="([^"]*)"', text)
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,"))[:4] == b"\x89PNG"
+    page = plain(text)
+    assert words in page and "@media print" in text and "seed-0 c 0 0" in page
+    rows = [row for row in rows_of(tmp_path) if (row["kind"], row["metric"]) == ("primary", "weighted_log_loss")]
+    assert len(rows) == 4
+    for row in rows:
+        errors = f"{float(row['patients_se']):.4f} "
+        errors += f"{float(row['seeds_se']):.4f}" if seeds > 1 else "one seed: unknown"
+        ends = " to ".join(f"{float(row[f'family_{end}']):+.4f}".replace("-", "−") for end in ("low", "high"))
+        assert f"{ends} {errors} {float(row['smallest_detectable']):.4f} {row['verdict']}" in page
+    assert all(name in page for name in about.params["variants"] if name != "two")
+
+
+def test_shares_are_of_a_half_and_what_no_interval_knows_is_said_once(better: tuple[Comparison, About]) -> None:
+    found, about = better
+    whole = paragraph(found, about)
+    assert "Fine-tuned CNN, linear head, 100% of its half of the train patients: " in whole
+    assert "the same for every seed" not in whole
+    tenth = paragraph(found, replace(about, groups=[replace(group, fraction=0.1) for group in about.groups]))
+    assert "(linear probe), 10% of its half of the train patients: " in tenth
+    assert tenth.count("the same for every seed, so their choice is in no interval") == tenth.count("all of val") == 1
 
 
 def test_tables_without_arms_say_so(better: tuple[Comparison, About], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
+from evaluation.figures import figures_of
 from evaluation.metrics import (
     auc,
     average_precision,
@@ -70,6 +71,21 @@ def test_a_label_of_one_class_has_no_auc() -> None:
     assert found["labels"]["subarachnoid"]["auc"] is None and found["labels"]["subarachnoid"]["positive_patients"] == 9
     assert found["labels"]["epidural"]["auc"] is None and found["labels"]["epidural"]["average_precision"] is None
     assert found["auc_labels"] == 2 and found["mean_auc"] == 0.5
+
+
+def test_an_auc_needs_ten_patients_of_either_class_as_its_interval_does() -> None:
+    """Ten patients have a negative slice of epidural, nine of `any`; all 30 have positive ones of both."""
+    patients = [f"p{n}" for n in range(30) for _ in range(2)]
+    truth = np.zeros((60, 6), dtype=np.uint8)
+    truth[::2, 0] = truth[::2, 5] = 1
+    truth[21::2, 0] = truth[19::2, 5] = 1
+    p = np.random.default_rng(0).random(truth.shape)
+    found = summary(truth, p, patients, LABELS)
+    defined = {name for name, label in found["labels"].items() if label["auc"] is not None}
+    assert defined == {"epidural"} and found["auc_any"] is None and found["auc_labels"] == 1
+    assert found["labels"]["any"]["average_precision"] is None and found["labels"]["any"]["positive_patients"] == 30
+    with_interval = figures_of(truth, p, p, patients, LABELS, 1e-15)
+    assert {name for name in with_interval if name.startswith("auc_")} == {f"auc_{name}" for name in defined}
 
 
 def test_patients_are_counted_once() -> None:

@@ -3,11 +3,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evaluation.compare import CurvePoint
 from evaluation.intervals import Estimate
-from evaluation.plots import Dot, DotPanel, Interval, dots, label_fractions, point, write_points
+from evaluation.lesions import SizeRow
+from evaluation.plots import Dot, DotPanel, Interval, dots, label_fractions, point, sizes, write_points
 from tests.evaluation.made import CNNS, VARIANTS
 
 TEST = {"weighted_log_loss": 0.2, "mean_accuracy": 0.9, "mean_auc": 0.8}
@@ -77,3 +79,12 @@ def test_label_fractions_have_a_line_an_arm(tmp_path: Path, monkeypatch: pytest.
     assert len(figure.axes[0].containers) == 2
     bars = figure.axes[0].containers[0].lines[2][0].get_segments()
     assert bars[0][:, 1].tolist() == pytest.approx([0.4, 0.7])
+
+
+def test_a_size_without_an_auc_has_its_n_and_no_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = drawn(monkeypatch)
+    rows = [SizeRow("head", "any", 0, 60, 7, 3, None), SizeRow("head", "any", 60, float("inf"), 40, 12, 0.8)]
+    sizes(tmp_path / "a.png", rows, "data", 60)
+    (axis, *_) = figures[0].axes
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["< 60\nn=7 / 3", "≥ 60\nn=40 / 12"]
+    assert np.isnan(axis.lines[0].get_ydata()).tolist() == [True, False]

@@ -33,8 +33,9 @@ TEST = {
 def test_a_variant_stands_beside_the_papers_row(tmp_path: Path) -> None:
     row = variant_row("2-cnn", VARIANTS["2-cnn"], CARD, TEST, "photos")
     assert (row.input, row.paper_accuracy, row.paper_loss) == ("7×7×2048", 0.9746, 0.07754)
+    assert (row.paper_parameters, row.paper_flops) == (310_688_566, 30_998_280_768)
     other = variant_row("same-file-2", VARIANTS["same-file-2"], CARD, TEST, "")
-    assert other.paper == "" and other.paper_loss is None
+    assert other.paper == "" and other.paper_loss is other.paper_parameters is None
     write_table(tmp_path / "table1.csv", [row, other, floor_row("always-no", TEST)])
     with (tmp_path / "table1.csv").open(newline="", encoding="utf-8") as file:
         first, second, third = csv.DictReader(file)
@@ -63,6 +64,28 @@ def test_rows_are_named_for_what_their_cnns_saw() -> None:
 def test_the_papers_rows() -> None:
     assert [round(row.accuracy * 100, 2) for row in PAPER.values()] == [94.33, 96.95, 97.46, 98.04, 97.58]
     assert {entry["paper"] for entry in VARIANTS.values()} >= set(PAPER)
+
+
+def test_the_costs_of_the_papers_heads_by_hand() -> None:
+    """49 tokens and the class token through 12 layers of width 1456, MLP ratio 4; then a hidden layer, six answers."""
+    d, tokens, layers = 1456, 50, 12
+    norms = layers * 2 * 2 * d + 2 * d
+    linear = layers * (4 * d * d + 2 * 4 * d * d)
+    biases = layers * (4 * d + 4 * d + d)
+    attention = layers * 2 * 2 * tokens * tokens * d  # two a multiply-add; q·k and weights·v
+    for row in PAPER.values():
+        if row.parameters is None:
+            assert row.flops is None and row.input == "256×256×3"
+            continue
+        channels = int(row.input.split("×")[2])
+        maps = 8 * channels if channels == 256 else 0  # 1×1 convolution of each of two maps, 1024 to 128
+        projected = 2 * (1024 * 128 + 128) if maps else 0
+        embedding, ends = channels * d + d, d + tokens * d  # class token, places
+        answers = d * d + d + d * 6 + 6
+        assert row.parameters == projected + embedding + ends + linear + biases + norms + answers
+        work = projected and 2 * 49 * 2 * 1024 * 128
+        work += 2 * (49 * channels * d + tokens * linear + d * d + d * 6) + attention
+        assert row.flops == work
 
 
 def test_the_gap_of_a_cnn() -> None:

@@ -56,7 +56,10 @@ def test_arms_are_told_with_their_interval_and_no_claim(found: Comparison) -> No
     words = " ".join(sentences(Grounds(found, [ARMS], FLOORS, "good", None, {})))
     contrast = next(c for c in found.contrasts if (c.variant, c.baseline) == ("good", "twin"))
     figure = f"{contrast.estimate.value:+.4f}".replace("-", "−")
-    assert f"translated − original (CNN fine-tuned on CT, vit head, 100% of the patients): {figure}" in words
+    assert (
+        f"translated − original (CNN fine-tuned on CT, vit head, 100% of its half of the train patients): {figure}"
+        in words
+    )
     assert "no difference is claimed" in words and f"{contrast.smallest_detectable:.4f} would mostly" in words
     assert "Not run" not in words
 

@@ -126,10 +126,16 @@ def test_what_the_page_says(folder: Path) -> None:
              "Are the probabilities", "What the head looked at", "By lesion size", "Provenance")  # fmt: skip
     assert (places := [words.index(part) for part in order]) == sorted(places)
     assert "Pretraining on translated photos &lt;test&gt;" in text and "Not a medical device" in words
-    assert "81 CT files 1 rejected truncated: 1 80 slices 20 series 20 patients" in words
+    assert "41 CT files 1 rejected truncated: 1 80 slices 20 series 20 patients" in words
     assert "5 patients are too few to say which heads are below prevalences" in words
     assert "drawn photos → CT, translated drawn photos" in words and "6×6×2048" in words
-    assert "2-CNN-ViT (ImageNet/GAN) 7×7×2048" in words and "97.46 %" in words and "0.07754" in words
+    assert (
+        "2-CNN-ViT (ImageNet/GAN) 7×7×2048" in words
+        and "97.46 %" in words
+        and "0.07754" in words
+        and "310 688 566" in words
+        and "31.00" in words
+    )
     assert "after 1,000 images" in words and "retrieval.interval" in words and "histogram" not in words
     assert "split abababababababab" in words and "0123456789abcdef" in words
     assert "revision 0123456789ab" in words and "seed 3" in words and "201 s" not in words and "3 min in all" in words
@@ -204,6 +210,11 @@ def test_arms_and_what_a_graph_may_lack(root: Path, tmp_path: Path, monkeypatch:
     assert "The translator" not in words and "By lesion size" not in words and "outlined" not in words
     assert (folder / "label-fractions.png").exists() and not (folder / "pointing.csv").exists()
     assert words.count("translated − original (CNN fine-tuned on CT, vit head") == 2
+    assert words.count("one seed: unknown") == 2 and "SE, patients SE, seeds" in words
+    assert (
+        "vit head; 10% of its half of the train patients" in words
+        and words.count("is in no interval. Checkpoints") == 1
+    )
     assert "One seed: how far another training" in words and "no row has the same CNN" not in words
 
 
