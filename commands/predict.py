@@ -75,7 +75,7 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
     part = out.with_name(out.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         raw = [f"raw_{label}" for label in model.labels]
         head = ["file", "series", "position_mm", "slices", *raw, *model.labels]
@@ -173,7 +173,7 @@ def _show(console: Console, rows: Sequence[Row], raw: Probabilities, scaled: Pro
     for row, *answers in zip(rows, raw, scaled, strict=True):
         cells = [f"{before:.3f} > {after:.3f}" for before, after in zip(*answers, strict=True)]
         own = "; ".join(flag for flag in row.flags if flag not in common)
-        table.add_row(row.file, f"{row.position:.1f}", *cells, own)
+        table.add_row(_shown(row.file), f"{row.position:.1f}", *cells, own)
     console.print(table)
     console.print()
 
@@ -184,4 +184,9 @@ def _show_rejected(console: Console, rejected: Rejected) -> None:
         by_reason.setdefault(f"{rule}: {reason}", []).append(path)
     for reason, paths in by_reason.items():
         more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
-        console.print(f"rejected, {reason}: {', '.join(paths[:NAMED])}{more}")
+        console.print(f"rejected, {reason}: {', '.join(map(_shown, paths[:NAMED]))}{more}")
+
+
+def _shown(path: str) -> str:
+    """A path for the screen, which takes no bytes that are not UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()

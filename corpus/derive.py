@@ -17,7 +17,7 @@ import numpy.typing as npt
 from corpus.contact_sheet import contact_sheet
 from corpus.images import Images, finish_images
 from corpus.shards import evenly, link, rows_per_shard, shard_path, shard_ranges, write_shard
-from corpus.sharing import Share, wait_for_files
+from corpus.sharing import Heartbeat, Share, wait_for_files
 from corpus.workers import Progress, ahead
 from settings.errors import BadArtifact
 from settings.places import require_space
@@ -53,6 +53,8 @@ def derive(
     mine = [number for number in waiting if number % share.ranks == share.rank]
     if share.rank == 0:
         require_space(work, row * sum(ranges[number][1] - ranges[number][0] for number in waiting))
+    heartbeats = [work / f"rank-{rank:05d}.alive" for rank in range(share.ranks)]
+    heartbeat = Heartbeat(heartbeats[share.rank])
     progress = Progress(who, "images", sum(ranges[number][1] - ranges[number][0] for number in mine))
     batches = (
         np.arange(at, min(at + batch, ranges[number][1])) for number in mine for at in range(*ranges[number], batch)
@@ -69,12 +71,14 @@ def derive(
                 pixels[filled : filled + len(part)] = part
                 filled += len(part)
                 progress.add(len(part))
+                heartbeat.beat()
             if writing:
                 writing.result()  # one shard behind, no more: memory stays bounded, an error is raised
             writing = writer.submit(_write, source, work, number, start, pixels)
         if writing:
             writing.result()
-    wait_for_files([shard_path(work, number) for number in range(len(ranges))], share, who)
+    # A slow CPU may need more than the others' patience for one shard.
+    wait_for_files([shard_path(work, number) for number in range(len(ranges))], share, who, heartbeats=heartbeats)
     return ranges
 
 

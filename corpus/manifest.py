@@ -29,11 +29,24 @@ class Entry(NamedTuple):
 
 def short_hash(name: str) -> str:
     """First 16 hex digits of SHA-256: what stands for a name or an ID in every artifact."""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+    return hashlib.sha256(encode_name(name)).hexdigest()[:16]
+
+
+def encode_name(name: str) -> bytes:
+    """A name in UTF-8; bytes of a file's name that are no UTF-8 stay as the disk has them."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def decode_name(name: bytes) -> str:
+    """The inverse of `encode_name`: a name as `Path` takes it."""
+    return name.decode("utf-8", "surrogateescape")
 
 
 def short_hashes(names: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """`short_hash` of each, an array of strings; so many at a time that a million need no memory of their own."""
+    """`short_hash` of each (strings, or bytes of `encode_name`), an array of strings.
+
+    So many at a time that a million need no memory of their own.
+    """
     digits = bytearray()
     for start in range(0, len(names), HASHES_AT_ONCE):
         some = names.slice(start, HASHES_AT_ONCE).cast(pa.binary()).to_pylist()
@@ -50,7 +63,7 @@ def write_manifest(root: Path, manifest: Path, memory: Path) -> int:
     """
     known: dict[str, dict[str, str]] = {}
     if memory.exists():
-        with memory.open(newline="", encoding="utf-8") as file:
+        with memory.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             known = {row["name"]: row for row in csv.DictReader(file)}
     rows = []
     for path in _files(root):
@@ -71,7 +84,7 @@ def write_manifest(root: Path, manifest: Path, memory: Path) -> int:
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(chosen)

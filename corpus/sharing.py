@@ -1,9 +1,11 @@
 """One task shared by processes on any number of machines, which meet in a folder alone.
 
 Process `rank` of `ranks` makes the files rank, rank + ranks, …; whoever needs them all waits until they are there. A
-file appears under its name when it is whole (written beside, then renamed).
+file appears under its name when it is whole (written beside, then renamed). Where one may take longer than the others
+are patient, who makes it has a heartbeat.
 """
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -12,7 +14,8 @@ from typing import NamedTuple, TypeVar
 
 from settings.errors import BadParameter, WrongEnvironment
 
-PATIENCE = 900.0  # seconds without any new file; one takes some seconds to a minute
+PATIENCE = 900.0  # seconds without any new file or heartbeat
+BEAT = 10.0  # seconds between two heartbeats, at least
 Item = TypeVar("Item")
 
 
@@ -27,6 +30,20 @@ class Share(NamedTuple):
         return items[self.rank :: self.ranks]
 
 
+class Heartbeat:
+    """A file that a process touches while it works on something that takes long."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.last = path, -math.inf
+
+    def beat(self) -> None:
+        """Touch the file, unless that was done within BEAT seconds."""
+        now = time.monotonic()
+        if now - self.last >= BEAT:
+            self.path.touch()
+            self.last = now
+
+
 def share_of_environment() -> Share:
     """RANK and WORLD_SIZE as torchrun, accelerate or a scheduler's script set them; alone where they are not set."""
     texts = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
@@ -35,19 +52,24 @@ def share_of_environment() -> Share:
     return Share(int(texts[0]), int(texts[1]))
 
 
-def wait_for_files(paths: Sequence[Path], share: Share, what: str, patience: float = PATIENCE) -> None:
+def wait_for_files(
+    paths: Sequence[Path], share: Share, what: str, patience: float = PATIENCE, *, heartbeats: Sequence[Path] = ()
+) -> None:
     """Return when every path exists; `paths[i]` is made by rank i modulo the number of ranks.
 
-    WrongEnvironment when none was added for `patience` seconds: names the first missing ones and who should make them.
+    WrongEnvironment when none was added, and none of the `heartbeats` changed, for `patience` seconds: names the first
+    missing ones and who should make them.
     """
     missing = list(range(len(paths)))
+    times = _times(heartbeats)
     deadline = time.monotonic() + patience
     while True:
         left = [number for number in missing if not paths[number].exists()]
         if not left:
             return
         now = time.monotonic()
-        if len(left) < len(missing):
+        before, times = times, _times(heartbeats)
+        if len(left) < len(missing) or times != before:
             deadline = now + patience
         missing = left
         if now > deadline:
@@ -59,3 +81,8 @@ def wait_for_files(paths: Sequence[Path], share: Share, what: str, patience: flo
                 "look whether those died, then run all again: what is done is kept"
             )
         time.sleep(0.2)
+
+
+def _times(heartbeats: Sequence[Path]) -> list[int]:
+    """When each was last touched, by the clock of whoever keeps the files: only a change of it means anything."""
+    return [path.stat().st_mtime_ns if path.exists() else 0 for path in heartbeats]

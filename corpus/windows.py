@@ -4,6 +4,7 @@ Everything that turns HU into what a network sees lies here, so that CT, photos 
 the same arithmetic. DICOM PS3.3 C.11.2.1.3.2 (LINEAR_EXACT): y = clip((x - (level - width/2)) / width, 0, 1).
 """
 
+from math import isfinite
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from settings.errors import BadParameter
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue as they are coded; Rec. ITU-R BT.601-7, section 2.5.1
+WIDEST = 510  # HU in the one-channel form: 2 a level
 Array = TypeVar("Array")  # a NumPy array or a torch tensor: both have .clip and arithmetic
 
 
@@ -39,7 +41,7 @@ def parse_windows(section: Any) -> Windows:
         raise BadParameter("windows: must name exactly three windows, each as [level, width] in HU")
     parsed = []
     for name, value in section.items():
-        if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)):
+        if not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))):
             raise BadParameter(f"windows.{name}: must be [level, width] in HU (got {value!r})")
         if value[1] <= 0:
             raise BadParameter(f"windows.{name}: the width must be above 0 (got {value[1]})")
@@ -48,16 +50,26 @@ def parse_windows(section: Any) -> Windows:
 
 
 def hu_range(windows: Windows) -> tuple[float, float]:
-    """Lowest and highest HU that any of the windows tells apart: the range of the one-channel form.
+    """Lowest and highest HU of the one-channel form: all that any of the windows tells apart, where that fits.
 
-    BadParameter above 510 HU: in 8 bits a level would then be coarser than 2 HU (bone windows).
+    Windows that span more than WIDEST (bone) are cut to so much about the level of the narrowest: see docs/adr/0006.
     """
-    low, high = min(w.low for w in windows), max(w.high for w in windows)
-    if high - low > 510:
-        raise BadParameter(
-            f"windows: together they span {high - low:.0f} HU; one 8-bit channel carries at most 510: narrow them"
-        )
+    low, high = _union(windows)
+    if high - low > WIDEST:
+        level = min(windows, key=lambda window: window.width).level
+        low, high = max(low, level - WIDEST / 2), min(high, level + WIDEST / 2)
     return low, high
+
+
+def beyond_range(windows: Windows) -> str:
+    """What the one-channel form does not hold of the windows, in words; empty where it holds all."""
+    held, whole = hu_range(windows), _union(windows)
+    if held == whole:
+        return ""
+    return (
+        f"one channel holds {held[0]:g} to {held[1]:g} HU of the windows' {whole[0]:g} to {whole[1]:g}; "
+        "CT is seen in the whole windows, translated photos and their controls only within that range"
+    )
 
 
 def apply_window(hu: Array, window: Window) -> Array:
@@ -85,3 +97,11 @@ def window_table(windows: Windows, low: float, high: float) -> npt.NDArray[np.ui
 def to_windows(values: npt.NDArray[np.uint8], windows: Windows, low: float, high: float) -> npt.NDArray[np.uint8]:
     """One-channel slices (N×H×W×1, uint8) as three windows (N×H×W×3, uint8)."""
     return window_table(windows, low, high)[values[..., 0]]
+
+
+def _union(windows: Windows) -> tuple[float, float]:
+    return min(window.low for window in windows), max(window.high for window in windows)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and isfinite(value)

@@ -21,6 +21,7 @@ import psutil
 import pyarrow as pa
 
 from settings.errors import WrongEnvironment
+from settings.memory import note_worker, own_peak
 
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 Item = TypeVar("Item")
@@ -34,7 +35,8 @@ def pool(workers: int, preload: Sequence[str] = (), start: Callable[[], None] | 
 
     Tasks are taken from their iterable as workers become free, so that a million of them need no memory. Workers do not
     fork from this process, which may have threads. They end when it dies, also by `kill -9`. `preload`: heavy modules
-    that all workers use, imported once; `start`: called in each worker first.
+    that all workers use, imported once; `start`: called in each worker first. What memory they take is noted in
+    `settings.memory`.
     """
     if workers == 1:
         yield lambda function, tasks: map(function, tasks)
@@ -48,12 +50,14 @@ def pool(workers: int, preload: Sequence[str] = (), start: Callable[[], None] | 
             waiting = iter(tasks)
             running: set[Future[Any]] = set()
             try:
-                running |= {executor.submit(function, task) for task in islice(waiting, 2 * workers)}
+                running |= {executor.submit(_measured, function, task) for task in islice(waiting, 2 * workers)}
                 while running:
                     done, running = wait_for(running, return_when=FIRST_COMPLETED)
-                    running |= {executor.submit(function, task) for task in islice(waiting, len(done))}
+                    running |= {executor.submit(_measured, function, task) for task in islice(waiting, len(done))}
                     for future in done:
-                        yield future.result()
+                        result, peak = future.result()
+                        note_worker(peak)
+                        yield result
             except BrokenProcessPool:
                 raise WrongEnvironment(
                     f"one of {workers} workers was killed, probably for want of memory; lower `workers` in local.yaml"
@@ -90,6 +94,10 @@ def lean_memory() -> None:
     For a process that holds tables and leaves the pixels to workers.
     """
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+def _measured(function: Callable[[Any], Any], task: Any) -> tuple[Any, int]:
+    return function(task), own_peak()
 
 
 def _start_worker(start: Callable[[], None] | None) -> None:

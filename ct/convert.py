@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from corpus.windows import Windows, apply_window, hu_range, quantise
-from ct.dicom import FLOOR, Encoding, Refused, Slice, hu_table
+from ct.dicom import FLOOR, LARGEST_SIDE, Encoding, Refused, Slice, hu_table
 
 FILTER = "antialiased bilinear (a triangle as wide as the reduction), uint8, torch; v1"
 UNEVEN = 1.01  # pixels whose height and width differ by more are made square
@@ -46,7 +46,7 @@ def convert(slice_: Slice, forms: Forms) -> Converted:
 
     The filter is the same at every size (FILTER). Pixels that are not square are made so, at the finer of the two
     spacings, and a slice that is not square is padded with air around its middle.
-    Raises Refused where the header's pixel spacing cannot be.
+    Raises Refused where the header's pixel spacing cannot be, or would make a slice of more than LARGEST_SIDE pixels.
     """
     whole = windowed(slice_, forms.windows)
     images = {side: resize(whole, side, side) for side in {*forms.sides, forms.hu_side}}
@@ -132,6 +132,9 @@ def _square(
         if max(spacing) > LONGEST * min(spacing):
             raise Refused("pixel-spacing", f"pixels of {spacing[0]:g} × {spacing[1]:g} mm")
         rows, columns = (round(size * mm / min(spacing)) for size, mm in zip((rows, columns), spacing, strict=True))
+        if max(rows, columns) > LARGEST_SIDE:  # a worker has no memory for it
+            mm = f"{spacing[0]:g} × {spacing[1]:g} mm"
+            raise Refused("too-large", f"pixels of {mm} would make {rows} × {columns} square ones")
         image = resize(image, rows, columns)
     if rows == columns:
         return image

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from corpus.manifest import short_hash
+from corpus.manifest import decode_name, encode_name, short_hash
 from ct.dicom import Refused, Slice
 from ct.raw_files import RawFiles, files_below
 from ct.read import Frame, frames_of, read_frames
@@ -45,14 +45,16 @@ def given_files(paths: Sequence[Path]) -> tuple[RawFiles, dict[str, str]]:
     """
     found: dict[str, str] = {}  # below the root of the file system: as given
     for path in paths:
-        below = [path / name for name in files_below(path).to_pylist()] if path.is_dir() else [path]
+        below = [path / decode_name(name) for name in files_below(path).to_pylist()] if path.is_dir() else [path]
         for file in below:
             found.setdefault(file.resolve().relative_to(file.resolve().anchor).as_posix(), str(file))
     if not found:
         raise BadInput(f"{', '.join(map(str, paths))}: no file there; name DICOM files, or folders that hold some")
     names = sorted(found)
     nothing = {"size": pa.nulls(len(names), pa.int64()), "sha256": pa.nulls(len(names), pa.string())}
-    files = RawFiles(Path(paths[0].resolve().anchor), pa.table({"name": pa.array(names, pa.string()), **nothing}))
+    files = RawFiles(
+        Path(paths[0].resolve().anchor), pa.table({"name": pa.array(map(encode_name, names), pa.binary()), **nothing})
+    )
     return files, {short_hash(name): path for name, path in found.items()}
 
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.manifest import Entry, manifest_table, short_hash, short_hashes
+from corpus.manifest import Entry, decode_name, encode_name, manifest_table, short_hashes
 from settings.errors import BadInput
 
 
 class RawFiles(NamedTuple):
-    """Files below `root`. `table`: name (below the root, POSIX form), and the manifest's size and sha256, or null."""
+    """Files below `root`. `table`: name (bytes, below the root), and the manifest's size and sha256, or null."""
 
     root: Path
     table: pa.Table
@@ -37,7 +37,7 @@ def find_files(root: Path, manifest: Path | None) -> RawFiles:
     """
     names = files_below(root)
     if manifest is None:
-        names = names.filter(pc.ends_with(names, ".dcm"))
+        names = names.filter(pc.ends_with(names, b".dcm"))
         if not len(names):
             raise BadInput(f"{root}: holds no .dcm file; rerun the stage that writes it")
         nothing = {"size": pa.nulls(len(names), pa.int64()), "sha256": pa.nulls(len(names), pa.string())}
@@ -58,15 +58,16 @@ def find_files(root: Path, manifest: Path | None) -> RawFiles:
 
 def chosen(files: RawFiles, rows: pa.Array | pa.ChunkedArray) -> list[RawFile]:
     """The files of the given rows."""
+    table = files.table.take(rows)
+    columns = (column.to_pylist() for column in (*table.columns, short_hashes(table["name"])))
     return [
-        RawFile(files.root / name, id_, None if size is None else Entry(id_, size, sha256))
-        for name, size, sha256 in zip(*(column.to_pylist() for column in files.table.take(rows).columns), strict=True)
-        for id_ in [short_hash(name)]
+        RawFile(files.root / decode_name(name), id_, None if size is None else Entry(id_, size, sha256))
+        for name, size, sha256, id_ in zip(*columns, strict=True)
     ]
 
 
 def files_below(root: Path) -> pa.Array:
-    """Names of the files below a folder (strings), in order; hidden files and folders are left out."""
+    """Names of the files below a folder (bytes, see `encode_name`), in order; hidden files and folders are left out."""
     names, ends = bytearray(), array("i", [0])
     folders = [""]
     while folders:
@@ -76,9 +77,9 @@ def files_below(root: Path) -> pa.Array:
                 if entry.name.startswith("."):
                     continue
                 if not entry.is_dir():
-                    names += (below + entry.name).encode()
+                    names += encode_name(below + entry.name)
                     ends.append(len(names))
                 elif not entry.is_symlink():
                     folders.append(f"{below}{entry.name}/")
-    found = pa.StringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends), pa.py_buffer(names))
+    found = pa.BinaryArray.from_buffers(pa.binary(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(names)])
     return found.take(pc.sort_indices(found))

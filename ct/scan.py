@@ -4,6 +4,7 @@ Headers are read in pieces of 500 files, each of which leaves a table in the wor
 the others only, and several processes share them out. Identifiers are hashed before they are written.
 """
 
+import csv
 import json
 import warnings
 from collections.abc import Sequence
@@ -15,10 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow.csv import write_csv
 
 from corpus.images import Reject
-from corpus.manifest import short_hash, short_hashes
+from corpus.manifest import decode_name, short_hash, short_hashes
 from corpus.sharing import Share, wait_for_files
 from corpus.workers import Progress, Run, ahead, alone
 from ct.dicom import Encoding, Header, Known, Native, Refused, read_headers
@@ -26,6 +26,7 @@ from ct.raw_files import RawFile, RawFiles, chosen
 from ct.series import order
 
 FILES_A_PIECE = 500
+NAMES_AT_ONCE = 2**16
 WORDS = pa.dictionary(pa.int32(), pa.string())
 # A row for each frame, or for a file that is refused (`rule` is then not empty, and the columns before it are).
 PIECE = pa.schema(
@@ -68,8 +69,8 @@ def scan(
         progress = Progress(who, "headers", sum(len(_rows(files, number)) for number in waiting))
         for done in run(_read_piece, tasks):
             progress.add(done)
+        wait_for_files(pieces, share, f"{who}: headers")
         if share.rank == 0:
-            wait_for_files(pieces, share, f"{who}: headers")
             alone(workers, _write_order, files, pieces, work)
         else:
             wait_for_files([work / ORDER], share, f"{who}: order of the slices")
@@ -187,7 +188,12 @@ def _write_names(path: Path, files: RawFiles, ordered: pa.Table) -> None:
     hashes = short_hashes(names)
     slices = pa.concat_arrays([ordered["id"].combine_chunks(), pa.array([""] * len(missing), pa.string())])
     part = path.with_suffix(".part")
-    write_csv(pa.table({"file": hashes, "name": names, "slice": slices}), part)
+    with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("file", "name", "slice"))
+        for start in range(0, len(names), NAMES_AT_ONCE):
+            file_, name, slice_ = (column.slice(start, NAMES_AT_ONCE).to_pylist() for column in (hashes, names, slices))
+            writer.writerows(zip(file_, map(decode_name, name), slice_, strict=True))
     part.replace(path)
 
 

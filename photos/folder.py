@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from corpus.images import Reject
-from corpus.manifest import Entry, listed_files, read_verified, short_hash
+from corpus.manifest import Entry, encode_name, listed_files, read_verified, short_hash
 from photos.parameters import Splits
 from settings.errors import BadInput
 
@@ -54,7 +54,8 @@ def open_folder(root: Path, manifest: Path, splits: Splits) -> Folder:
     """The photos below `root` that the manifest lists, in the two splits.
 
     Class index = place among the sorted wnids of the train split. Rejected: files not at `<split>/<wnid>/<file>`,
-    files without an image's suffix, val classes that train has not. Files outside the two splits are left alone.
+    files without an image's suffix, val classes that train has not, classes whose name is not UTF-8. Files outside the
+    two splits are left alone.
     Raises BadInput when a split is empty or train has fewer than two classes.
     """
     placed: list[tuple[str, str, Path, Entry]] = []
@@ -69,6 +70,8 @@ def open_folder(root: Path, manifest: Path, splits: Splits) -> Folder:
             parents = relative.removeprefix(prefix).split("/")[:-1]
             if len(parents) != 1:
                 rejects.append(Reject(entry.id, "place", "is not in a class's folder: expected <split>/<wnid>/<file>"))
+            elif encode_name(parents[0]) != parents[0].encode(errors="replace"):
+                rejects.append(Reject(entry.id, "place", "the name of its class's folder is not UTF-8"))
             elif path.suffix.lower() not in SUFFIXES:
                 rejects.append(Reject(entry.id, "suffix", f"its suffix is none of {' '.join(SUFFIXES)}"))
             else:

@@ -9,7 +9,7 @@ from typing import Any
 from audit.kinds import MADE_HERE
 from audit.parameters import GanAudit
 from backbones.parameters import STARTS, Cnn, CnnFinetune, CorpusPretrain, ExtractFeatures, Weights, pretrained
-from corpus.windows import hu_range, parse_windows
+from corpus.windows import parse_windows
 from ct.parameters import PrepareCt, SplitCt
 from ct.phantom_parameters import PhantomCt
 from evaluation.floors import NAMES as FLOORS
@@ -65,7 +65,7 @@ def validate(params: dict[str, Any]) -> None:
             raise BadParameter(f"params.yaml: section '{name}' is missing; take it from profiles/demo.yaml")
     read_value(int, params["seed"], "seed")
     read_value(Weights | None, params["imagenet"], "imagenet")
-    hu_range(parse_windows(params["windows"]))
+    parse_windows(params["windows"])
     for name, model in SECTIONS.items():
         read_section(model, params[name], name)
     _check_consistency(params)

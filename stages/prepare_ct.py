@@ -7,7 +7,7 @@ pipeline.py stage prepare-ct` with RANK and WORLD_SIZE set; rank 0 waits for the
 """
 
 from corpus.sharing import share_of_environment
-from corpus.windows import parse_windows
+from corpus.windows import beyond_range, parse_windows
 from corpus.workers import lean_memory
 from ct.convert import Forms
 from ct.parameters import PrepareCt
@@ -26,9 +26,10 @@ def run(job: Job) -> None:
         files = find_files(job.input("artifacts/phantom"), None)
     else:
         files = find_files(job.raw("ct"), job.input("data/ct.csv"))
+    windows = parse_windows(job.parameters["windows"])
     counts = prepare(
         files,
-        Forms(parse_windows(job.parameters["windows"]), parameters.sides, parameters.hu_side),
+        Forms(windows, parameters.sides, parameters.hu_side),
         hashed=parameters.ids == "hash",
         rejects_at_most=parameters.rejects_at_most,
         work=job.work,
@@ -40,6 +41,8 @@ def run(job: Job) -> None:
     if counts is None:
         print(f"{job.name}: this rank's shards are done; rank 0 finishes")
         return
+    if beyond := beyond_range(windows):
+        print(f"{job.name}: {beyond}")
     odd = counts["odd_series"]
     print(
         f"{job.name}: {counts['slices']:,} slices of {counts['patients']:,} patients in {counts['series']:,} series "

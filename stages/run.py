@@ -9,7 +9,6 @@ import importlib
 import json
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from corpus.shards import link
 from settings.errors import BadArtifact, BadInput, BadParameter, Skipped, TrainingFailed
 from settings.loader import load_yaml, read_section
 from settings.machine import processor_name
+from settings.memory import largest_peak
 from settings.places import ROOT, Local, Raw, load_local, raw_root, work_root
 
 P = TypeVar("P", bound=BaseModel)
@@ -194,7 +194,7 @@ def work(prepared: Prepared) -> None:
                 write_card(_beside(out), "skipped", reason=str(reason))
     if os.environ.get("RANK", "0") == "0":
         (prepared.folder / "seconds.json").write_text(json.dumps(round(time.monotonic() - began, 1)))
-        (prepared.folder / "memory_mb.json").write_text(json.dumps(_largest_mb()))
+        (prepared.folder / "memory_mb.json").write_text(json.dumps(round(largest_peak() / 1e6)))
     undeclared = sorted(_loaded() - prepared.code.keys())
     if undeclared:
         raise BadArtifact(f"{prepared.name}: uses {', '.join(undeclared)}, not among its deps; run `pipeline.py graph`")
@@ -225,7 +225,7 @@ def finish(prepared: Prepared, params: list[str]) -> None:
     """Check that nothing changed meanwhile, write the provenance, rename the outs into place.
 
     `seconds` in it are those of this call: a training that was resumed took longer. `memory_mb` is the largest resident
-    set, pages of files included, of this process (rank 0) or of one that it started.
+    set, pages of files included, of this process (rank 0), of one that it started or of a pool's worker.
     """
     for out in prepared.outs:
         made = _beside(out)
@@ -340,12 +340,6 @@ def _loaded() -> set[str]:
             if path.count("/") == 1 and path.endswith(".py") and not path.endswith("__init__.py"):
                 found.add(path)
     return {path for path in found if not path.startswith((*EXEMPT, "."))}
-
-
-def _largest_mb() -> int:
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes
-    return round(max(resource.getrusage(who).ru_maxrss for who in whose) * unit / 1e6)
 
 
 def _revision() -> str:

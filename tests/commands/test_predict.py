@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def ask(root: Path, *words: object, status: int = 0) -> tuple[list[dict[str, str
         result = CliRunner().invoke(main, ["predict", "--csv", str(out), *map(str, words)])
     assert result.exit_code == status, result.output
     assert "Not a medical device" in result.output and "no haemorrhage" not in result.output.lower()
-    with out.open(newline="", encoding="utf-8") as file:
+    with out.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file)), result
 
 
@@ -79,15 +80,20 @@ def test_what_is_no_slice_is_named_and_a_missing_one_is_counted(root: Path, tmp_
     write_dicom(folder / "scout", flat(0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     write_dicom(folder / "deep/er/mr.dcm", flat(0), Modality="MR")
     (folder / "DICOMDIR").write_text("no image")
+    (folder / os.fsdecode(b"M\xfcller")).write_text("nor here")
     sideways = ["0", "1", "0", "0", "0", "-1"]
     write_dicom(folder / "sagittal.dcm", flat(0), SeriesInstanceUID="x", ImageOrientationPatient=sideways)
     found, result = ask(root, folder, folder / "scout", "--variant", "series")
     rejected = {Path(row["file"]).name: row["rejected"].split(":")[0] for row in found if row["rejected"]}
     assert rejected == {
         cut.name: "truncated", "scout": "localizer", "mr.dcm": "not-ct", "DICOMDIR": "not-dicom",
+        os.fsdecode(b"M\xfcller"): "not-dicom",
         "sagittal.dcm": "not-axial",
     }  # fmt: skip
-    assert all(word in result.output for word in ("rejected, localizer: ImageType says LOCALIZER", "deep/er/mr.dcm"))
+    assert all(
+        word in result.output
+        for word in ("rejected, localizer: ImageType says LOCALIZER", "deep/er/mr.dcm", r"M\udcfcller")
+    )
     answered = [row for row in found if not row["rejected"]]
     assert [row["file"] for row in answered] == [row["file"] for row in rows if row["file"] != str(cut)]
     beside = [Path(row["file"]).name for row in rows if row["series"] == rows[2]["series"]]

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from corpus import derive as room
+from corpus import sharing
 from corpus.derive import Batch, Pixels, collect, derive
 from corpus.images import Images
 from corpus.sharing import Share
@@ -58,6 +60,29 @@ def test_any_number_of_processes_writes_the_same(source: Images, tmp_path: Path)
     made = Images(tmp_path / "b", "hu")
     assert np.array_equal(made.shards.read(np.arange(40)), source.shards.read(np.arange(40))[..., :1])
     assert made.index.equals(source.index) and made.card["classes"] == ["n0", "n1"]
+
+
+def test_who_waits_is_patient_with_a_shard_that_takes_long(
+    source: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing.wait_for_files, "__defaults__", (1.5,))
+    monkeypatch.setattr(sharing, "BEAT", 0.0)
+    shape = (PHOTO_SIDE, PHOTO_SIDE, 1)
+    derive(source, shape, red, 7, tmp_path, Share(), "test")
+    missing = tmp_path / "images-00001.npy"
+    expected = missing.read_bytes()
+    missing.unlink()
+
+    def slow(batches: Iterator[Batch]) -> Iterator[Pixels]:
+        for pixels in red(batches):
+            time.sleep(0.6)
+            yield pixels
+
+    other = threading.Thread(target=derive, args=(source, shape, slow, 1, tmp_path, Share(1, 2), "test"))
+    other.start()
+    derive(source, shape, red, 1, tmp_path, Share(0, 2), "test")
+    other.join()
+    assert missing.read_bytes() == expected
 
 
 def test_a_contact_sheet_of_each_shard_shows_both(source: Images, tmp_path: Path) -> None:

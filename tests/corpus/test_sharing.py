@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus.sharing import Share, share_of_environment, wait_for_files
+from corpus import sharing
+from corpus.sharing import Heartbeat, Share, share_of_environment, wait_for_files
 from settings.errors import BadParameter, WrongEnvironment
 
 
@@ -49,4 +50,26 @@ def test_patience_starts_anew_with_every_file(tmp_path: Path) -> None:
     thread = threading.Thread(target=appear)
     thread.start()
     wait_for_files(paths, Share(0, 2), "shards", patience=1.0)
+    thread.join()
+
+
+def test_patience_starts_anew_with_every_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, heartbeat = tmp_path / "made", Heartbeat(tmp_path / "alive")
+    heartbeat.beat()
+    with pytest.raises(WrongEnvironment, match="1 of 1 files"):  # of a rank that is dead by now
+        wait_for_files([made], Share(0, 2), "shards", 0.3, heartbeats=[heartbeat.path])
+    before = heartbeat.path.stat().st_mtime_ns
+    heartbeat.beat()
+    assert heartbeat.path.stat().st_mtime_ns == before  # not for every batch
+    monkeypatch.setattr(sharing, "BEAT", 0.0)
+
+    def work() -> None:
+        for _ in range(4):
+            time.sleep(0.4)
+            heartbeat.beat()
+        made.touch()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_for_files([made], Share(0, 2), "shards", 1.0, heartbeats=[heartbeat.path])
     thread.join()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.windows import Window, apply_window, dequantise, hu_range, parse_windows, quantise, to_windows
+from corpus.windows import Window, apply_window, beyond_range, dequantise, hu_range, parse_windows, quantise, to_windows
 from settings.errors import BadParameter
 
 BURDUJA = {"brain": [40, 80], "subdural": [80, 200], "soft-tissue": [40, 380]}
@@ -21,10 +21,12 @@ def test_array_and_tensor_agree_and_the_tensor_has_a_gradient() -> None:
     assert hu.grad is not None and hu.grad[50] == pytest.approx(1 / 200)
 
 
-def test_the_one_channel_form_spans_the_union_and_refuses_bone() -> None:
-    assert hu_range(parse_windows(BURDUJA)) == (-150, 230)
-    with pytest.raises(BadParameter, match="at most 510"):
-        hu_range(parse_windows({"brain": [40, 80], "subdural": [80, 200], "bone": [600, 2800]}))
+def test_the_one_channel_form_spans_the_union_or_what_fits_about_the_narrowest() -> None:
+    assert hu_range(parse_windows(BURDUJA)) == (-150, 230) and not beyond_range(parse_windows(BURDUJA))
+    bone = parse_windows({"subdural": [80, 200], "brain": [40, 80], "bone": [600, 2800]})
+    assert hu_range(bone) == (40 - 255, 40 + 255)
+    assert beyond_range(bone).startswith("one channel holds -215 to 295 HU of the windows' -800 to 2000;")
+    assert hu_range(parse_windows({"brain": [40, 80], "a": [80, 160], "high": [800, 400]})) == (0, 295)
 
 
 def test_quantisation_is_within_half_a_level() -> None:
@@ -44,8 +46,14 @@ def test_windows_of_the_one_channel_form_equal_the_direct_ones_within_its_step()
 
 
 @pytest.mark.parametrize(
-    "section", [{"a": [1, 2]}, {"a": [1], "b": [1, 2], "c": [1, 2]}, {"a": [0, 0], "b": [1, 2], "c": [1, 2]}]
+    "section",
+    [
+        {"a": [1, 2]},
+        {"a": [1], "b": [1, 2], "c": [1, 2]},
+        {"a": [0, 0], "b": [1, 2], "c": [1, 2]},
+        {"a": [0, float("inf")], "b": [1, 2], "c": [1, 2]},
+    ],
 )
-def test_unusable_windows_are_refused(section: dict[str, list[int]]) -> None:
+def test_unusable_windows_are_refused(section: dict[str, list[float]]) -> None:
     with pytest.raises(BadParameter, match="windows"):
         parse_windows(section)

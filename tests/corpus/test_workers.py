@@ -11,6 +11,7 @@ import pytest
 
 from corpus import workers as workers_module
 from corpus.workers import ahead, alone, fitting, free_memory, pool
+from settings import memory
 from settings.errors import WrongEnvironment
 from settings.places import ROOT
 
@@ -54,6 +55,17 @@ def test_workers_end_when_their_parent_is_killed() -> None:
         parent.wait()
     assert len(children) == 4
     assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+def test_the_memory_of_workers_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are children of the fork server: the system does not tell this process of them."""
+    monkeypatch.setattr(memory, "_of_workers", [0])
+    monkeypatch.setattr(memory, "_bytes", lambda whose: 1)  # of this process and its children
+    with pool(2) as run:
+        assert sorted(run(len, [b"", b"x"])) == [0, 1]
+        before = memory.largest_peak()
+        assert list(run(eval, ["len(bytearray(b'x') * 300_000_000)"])) == [300_000_000]
+    assert 5e6 < before < memory.largest_peak() - 250e6
 
 
 def test_tasks_are_taken_as_workers_become_free() -> None:

@@ -33,10 +33,14 @@ from pydicom.uid import (
 )
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from ct.dicom import Header, Refused, read_headers, read_slice
+from corpus.windows import Window
+from ct.convert import Forms, convert
+from ct.dicom import Header, Refused, Slice, is_unchanged, read_headers, read_known, read_slice
+from ct.scan import known_of
 from tests.ct.files import compressed, write_dicom
 
 SECONDS = 10
+FORMS = Forms((Window(40, 80), Window(80, 200), Window(600, 2800)), (16,), 32)
 MEMORY = 1 << 30  # bytes on top of what the process has when it starts
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 CODED = (RLELossless, JPEGLossless, JPEGLSLossless, JPEGLSNearLossless, JPEG2000Lossless, JPEG2000, HTJ2K)
@@ -121,10 +125,24 @@ def outcome(content: bytes, path: Path) -> str:
             hu = slice_.hu()
             assert slice_.stored.dtype == np.uint16 and hu.shape == slice_.stored.shape and min(hu.shape) >= 64
             assert np.isfinite(hu).all() and hu.min() >= -1024
+            _as_prepared(content, header, slice_)
     except Refused as refused:
         assert "ID_" not in str(refused) and "\n" not in str(refused)
         return refused.rule
     return "slice"
+
+
+def _as_prepared(content: bytes, header: Header, slice_: Slice) -> None:
+    """The same by what the header pass left, as a table keeps it, in all forms of a corpus."""
+    head, start, native = header.known
+    known = known_of(head, start, json.dumps(native) if native else "")
+    assert is_unchanged(content, known)
+    if known.native:
+        again = read_known(content, known.start, known.native, header.frame)
+        assert np.array_equal(again.stored, slice_.stored) and again[1:] == slice_[1:]
+    converted = convert(slice_, FORMS)
+    assert {side: image.shape for side, image in converted.images.items()} == {16: (16, 16, 4), 32: (32, 32, 4)}
+    assert len(converted.pixels) in (0, 16)
 
 
 def main(first: int, count: int) -> None:

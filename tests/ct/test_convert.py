@@ -82,6 +82,14 @@ def test_flat_slices_by_hand() -> None:
     assert {tuple(pixel) for image in made.values() for pixel in image.reshape(-1, 4)} == {(128, 77, 128, 128)}
 
 
+def test_a_bone_window_is_whole_beside_the_one_channel_form() -> None:
+    """Brain, subdural and bone: -800 … 2000; one channel has the 510 HU about brain's level, -215 … 295."""
+    forms = Forms((Window(40, 80), Window(80, 200), Window(600, 2800)), (16,), 16)
+    for hu, expected in ((40, (128, 77, 77, 128)), (1300, (255, 255, 191, 255)), (-700, (0, 0, 9, 0))):
+        image = convert(Slice(flat(hu + 1024), TWELVE, SPACING), forms).images[16]
+        assert {tuple(pixel) for pixel in image.reshape(-1, 4).tolist()} == {expected}
+
+
 def test_a_slice_that_is_not_square_lies_in_the_middle_of_air() -> None:
     stored = np.full((100, 60), 1064, np.uint16)
     image = convert(Slice(stored, TWELVE, SPACING), Forms(WINDOWS, (100,), 200)).images[100]
@@ -109,6 +117,15 @@ def test_pixels_are_made_square(shape: tuple[int, int], spacing: tuple[float, fl
     assert convert(nearly, Forms(WINDOWS, (200,), 200)).images[200].shape == (200, 200, 4)
     with pytest.raises(Refused, match="pixel-spacing"):
         convert(slice_._replace(pixel_spacing=(0.001, 1.0)), Forms(WINDOWS, (200,), 200))
+
+
+def test_a_slice_that_square_pixels_would_make_too_large_is_refused() -> None:
+    """Of 64 MB it would become one of 1.07 GB, where a worker has 400."""
+    large = Slice(np.zeros((4096, 4096), np.uint16), TWELVE, (1.0, 0.25))
+    with pytest.raises(Refused, match=r"too-large: pixels of 1 × 0\.25 mm would make 16384 × 4096 square ones"):
+        convert(large, Forms(WINDOWS, (16,), 32))
+    long = Slice(np.zeros((1024, 64), np.uint16), TWELVE, (1.0, 0.25))
+    assert convert(long, Forms(WINDOWS, (16,), 32)).images[16].shape == (16, 16, 4)
 
 
 def test_the_hash_is_that_of_the_hounsfield_units() -> None:

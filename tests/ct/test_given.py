@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ def test_files_keep_the_paths_they_were_given_by(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     files, names = given_files([Path("scan"), Path("scan/deep/s-1"), Path("../") / tmp_path.name / "scan/deep"])
     assert sorted(names.values()) == ["scan/deep/s-0", "scan/deep/s-1"] and len(files) == 2
-    assert [(files.root / name).read_bytes()[128:132] for name in files.table["name"].to_pylist()] == [b"DICM"] * 2
+    assert [(files.root / os.fsdecode(name)).read_bytes()[128:132] for name in files.table["name"].to_pylist()] == [
+        b"DICM"
+    ] * 2
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="empty: no file there"):
         given_files([tmp_path / "empty"])

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_dicom_files_without_a_manifest(root: Path) -> None:
     files = find_files(root, None)
-    assert files.table["name"].to_pylist() == ["a.dcm", "b/10.dcm", "b/2.dcm"] and len(files) == 3
+    assert files.table["name"].to_pylist() == [b"a.dcm", b"b/10.dcm", b"b/2.dcm"] and len(files) == 3
     (found,) = chosen(files, pa.array([1]))
     assert found == (root / "b/10.dcm", short_hash("b/10.dcm"), None)
 
@@ -28,7 +29,7 @@ def test_the_manifest_chooses_and_describes(root: Path, tmp_path: Path) -> None:
     write_manifest(root, tmp_path / "ct.csv", tmp_path / "names.csv")
     (root / "later.dcm").touch()
     files = find_files(root, tmp_path / "ct.csv")
-    assert files.table["name"].to_pylist() == ["a.dcm", "b/10.dcm", "b/2.dcm", "b/notes.txt"]
+    assert files.table["name"].to_pylist() == [b"a.dcm", b"b/10.dcm", b"b/2.dcm", b"b/notes.txt"]
     expected = sorted(listed_files(root, tmp_path / "ct.csv"))
     assert sorted((file.path, file.entry) for file in chosen(files, pa.array(range(4)))) == expected
     (root / "a.dcm").unlink()
@@ -41,8 +42,9 @@ def test_names_are_in_order_and_linked_folders_are_not_entered(root: Path) -> No
     (root / "b/link").symlink_to(root / "b", target_is_directory=True)
     (root / "ä.dcm").touch()
     (root / "linked.dcm").symlink_to(root / "a.dcm")
-    names = files_below(root).to_pylist()
-    assert names == ["a.dcm", "b/10.dcm", "b/2.dcm", "b/notes.txt", "linked.dcm", "ä.dcm"] == sorted(names)
+    (root / os.fsdecode(b"\xe4.dcm")).touch()
+    names = [os.fsdecode(name) for name in files_below(root).to_pylist()]
+    assert names == ["a.dcm", "b/10.dcm", "b/2.dcm", "b/notes.txt", "linked.dcm", "ä.dcm", "\udce4.dcm"]
 
 
 def test_another_csv_is_no_manifest(root: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_classes_are_the_sorted_wnids_of_train(tmp_path: Path) -> None:
             "train/n02/b.JPEG": DOT, "train/n01/a.jpg": DOT, "train/n03/c.png": DOT, "val/n03/d.png": DOT,
             "val/n00/unknown.png": DOT, "train/loose.png": DOT, "train/n01/notes.txt": b"x",
             "train/n01/deep/e.png": DOT, "elsewhere/n01/f.png": DOT,
+            os.fsdecode(b"train/chi\xean/g.png"): DOT,
             "synset_words.txt": b"n01 tench, Tinca tinca\nn02 dog\n",
         },
     )  # fmt: skip
@@ -45,7 +46,7 @@ def test_classes_are_the_sorted_wnids_of_train(tmp_path: Path) -> None:
     assert [(p.part, p.label, p.path.name) for p in folder.photos] == [
         ("train", 0, "a.jpg"), ("train", 1, "b.JPEG"), ("train", 2, "c.png"), ("val", 2, "d.png"),
     ]  # fmt: skip
-    assert sorted(r.rule for r in folder.rejects) == ["place", "place", "suffix", "unknown-class"]
+    assert sorted(r.rule for r in folder.rejects) == ["place", "place", "place", "suffix", "unknown-class"]
     assert folder.imagenet_index is None
 
 
