@@ -62,11 +62,11 @@ def labels() -> np.ndarray:
 
 
 def split(folder: Path) -> tuple[tuple[Path, Path], Path]:
-    """((labels-train, labels-val), parts); the first four train patients are the CNN half."""
+    """((labels-train, labels-val), parts); the first half of the train patients is the CNN half."""
     folder.mkdir(parents=True)
     patient = [i // SLICES for i in range(PATIENTS * SLICES)]
     part = [PARTS[p] for p in patient]
-    half = [("cnn" if p < 4 else "head") if PARTS[p] == "train" else "" for p in patient]
+    half = [("cnn" if p < PARTS.count("train") // 2 else "head") if PARTS[p] == "train" else "" for p in patient]
     parts = {"id": ids(), "patient": [f"p{p:04d}" for p in patient], "part": part, "half": half}
     pq.write_table(pa.table(parts), folder / "parts.parquet")
     for name in ("train", "val"):

@@ -59,6 +59,32 @@ def test_a_head_trains_on_the_head_half_and_moves_no_cnn(tmp_path: Path, monkeyp
     assert card["val_weighted_log_loss"] == pytest.approx(loss, abs=1e-5)
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_shuffled_labels_teach_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffled: bool) -> None:
+    """A linear head on a frozen CNN; on test no better than the prevalences, where true labels are learnt with ease."""
+    monkeypatch.setattr(made, "PATIENTS", 60)
+    monkeypatch.setattr(made, "PARTS", ["train"] * 40 + ["val"] * 8 + ["test"] * 12)
+    checkout(tmp_path)
+    rng = np.random.default_rng(0)
+    for path in (tmp_path / name for name in SPLIT[1:] if shuffled):
+        table = pq.read_table(path)
+        pq.write_table(table.select(LABELS).take(rng.permutation(len(table))).add_column(0, "id", table["id"]), path)
+    maps = "artifacts/features/a"
+    given = {"extract_features": {"batch": 32, "cache": True}, "cnns": {"a": {**CNN, "trained_on": "nothing"}}}
+    execute(tmp_path, monkeypatch, "extract-features@a", given, [IMAGES], maps)
+    budget = {"images": 3200, "batch": 32, "learning_rate": 0.02, "evaluate_every": 800, "ema_half_life": 320}
+    variant = {**VARIANT, "cnns": ["a"], "encoder": "linear", "projection": None}
+    given = {"vit": VIT, "vit_train": {**TRAIN, **budget}, "variants": {"one": variant}}
+    out = execute(tmp_path, monkeypatch, "vit-train@one", given, [maps, *SPLIT], "artifacts/vit/one")
+    accelerator, decisions = made.machine()
+    test = np.arange(48 * made.SLICES, 60 * made.SLICES)
+    logits = predict(out, [tmp_path / maps], test, accelerator, decisions, 32)
+    truth, weights = made.labels(), label_weights(LABELS)
+    floor = weighted_log_loss(truth[test], np.tile(truth.mean(0), (len(test), 1)), weights)
+    loss = weighted_log_loss(truth[test], sigmoid(logits), weights)
+    assert loss > 0.99 * floor if shuffled else loss < 0.95 * floor
+
+
 def test_baselines_and_context_on_one_cnn_and_a_planted_leak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The leak: a CNN that was fitted on one slice of the head half is refused by every head."""
     checkout(tmp_path)
