@@ -63,7 +63,7 @@ def test_nothing_is_chosen_on_test(found: dict[str, Any]) -> None:
 
 
 def test_shuffled_labels_give_chance() -> None:
-    """The whole assessment on labels that no score can know: a leak from truth to answer would show as more than chance."""
+    """The whole assessment on labels that no score can know: a leak of truth would show as more than chance."""
     rng = np.random.default_rng(0)
     many = [made_scores(seed, 150, prefix="vt"[seed]) for seed in (0, 1)]
     # Patients are shuffled whole, so that labels stay alike within one.
