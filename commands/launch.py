@@ -109,6 +109,12 @@ def start_as_machine(order: Path) -> None:
     content = json.loads(order.read_text())
     prepared, plan = run.Prepared(**content["stage"]), Plan(**content["plan"])
     with error_once(prepared.folder):
+        if RANKS in os.environ:  # set for ranks alone: it would launch itself without end
+            name = Path(plan.config).name if plan.config else "the launch"
+            raise WrongEnvironment(
+                f"{name}: one process of {plan.ranks} ranks was started without a RANK; "
+                "say distributed_type: MULTI_GPU for several"
+            )
         _start(order, prepared, plan, content["one_each"])
 
 
@@ -121,12 +127,16 @@ def _start(order: Path, prepared: run.Prepared, plan: Plan, one_each: bool) -> N
     here = plan.ranks // plan.machines
     threads = max(1, cores() // here)
     os.environ.update({ORDER: str(order), RANKS: str(plan.ranks), "OMP_NUM_THREADS": str(threads)})
+    if plan.ranks == 1:  # accelerate starts one process without a number
+        os.environ.update(RANK="0", WORLD_SIZE="1")
     logging.disable(logging.ERROR)  # torchrun's own report of a failed rank, a page long
     try:
         failures, stopped = _run_ranks(_launcher(plan, node, prepared.name))
     finally:
         logging.disable(logging.NOTSET)
-    killed = [rank for rank, status in failures.items() if status < 0 and -status != signal.SIGTERM]
+    # Asked to stop, a rank that had nothing to save dies of that, and one that is stuck of its launcher's patience.
+    asked = {signal.SIGTERM, signal.SIGKILL} if stopped else {signal.SIGTERM}
+    killed = [rank for rank, status in failures.items() if status < 0 and -status not in asked]
     if killed:  # it could not say so itself
         name = signal.Signals(-failures[killed[0]]).name
         memory = " (for want of memory, perhaps)" if name == "SIGKILL" else ""
@@ -136,12 +146,14 @@ def _start(order: Path, prepared: run.Prepared, plan: Plan, one_each: bool) -> N
 
 
 def _raise_failure(prepared: run.Prepared, stopped: bool, failed: bool) -> None:
-    """Interrupted after a signal; else what the first rank that failed said."""
-    error = reported(prepared.name, prepared.folder)
-    if stopped and not isinstance(error, Interrupted):
+    """What the first rank that failed said, also after a signal; without a word of one, Interrupted after a signal."""
+    if not (failed or stopped):
+        return
+    if error := reported(prepared.name, prepared.folder):
+        raise error
+    if stopped:
         raise Interrupted(f"{prepared.name}: stopped by a signal; what was done is kept: run it again to go on")
-    if failed or stopped:
-        raise error or TrainingFailed(f"{prepared.name}: a rank ended without a word; run it again to resume")
+    raise TrainingFailed(f"{prepared.name}: a rank ended without a word; run it again to resume")
 
 
 def _launcher(plan: Plan, node: int, stage: str) -> Callable[[], None]:

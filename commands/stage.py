@@ -32,7 +32,7 @@ def run_stage(name: str, adopt: str | None = None) -> None:
     if "RANK" in os.environ:
         rank.die_with_launcher()
         _run_as_rank(name, adopt, Path(order) if order else None)
-    elif order:
+    elif order:  # of `launch`: this is one of several machines, or a rank that nobody gave a number
         start_as_machine(Path(order))
     else:
         _run_alone(name, adopt)
@@ -67,12 +67,13 @@ def _run_as_rank(name: str, adopt: str | None, order: Path | None) -> None:
     if os.environ["RANK"] != "0":
         rank.work_as_rank(rank.receive() if declaration["ranks"] else _prepare(name, declaration, adopt, clear=False))
         return
-    with hold_lock(name):
+    with hold_lock(name), _interruptible(name):
         prepared = _prepare(name, declaration, adopt)
         rank.forget_failure(prepared.folder)
         if declaration["ranks"]:
             rank.hand_over(prepared)
-        rank.work_as_rank(prepared)
+        with rank.error_once(prepared.folder), _interruptible(name):  # asks although another rank may say why it ends
+            run.work(prepared)
         run.finish(prepared, declaration["params"])
 
 
@@ -88,8 +89,11 @@ def _prepare(name: str, declaration: dict[str, Any], adopt: str | None, clear: b
 def _interruptible(name: str) -> Iterator[None]:
     """SIGTERM (a scheduler's pre-emption) ends the stage wherever it is, and asks for it to be run again.
 
-    A training takes the signal itself: it saves first.
+    `work/<stage>/requeue` is there from then until the stage starts again; it holds the number of the SLURM job, if it
+    is one. A training takes the signal itself: it saves first. Under the stage's lock only.
     """
+    asks = work_root() / name / "requeue"
+    asks.unlink(missing_ok=True)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once; it is ending
@@ -99,7 +103,7 @@ def _interruptible(name: str) -> Iterator[None]:
         try:
             yield
         except Interrupted:
-            run.ask_for_queue(name)
+            asks.write_text(f"{os.environ.get('SLURM_JOB_ID', '')}\n")
             raise
 
 

@@ -200,12 +200,6 @@ def work(prepared: Prepared) -> None:
         raise BadArtifact(f"{prepared.name}: uses {', '.join(undeclared)}, not among its deps; run `pipeline.py graph`")
 
 
-def ask_for_queue(name: str) -> None:
-    """Add the stage to `work/requeue`, for a scheduler's script: it was stopped, and is to be run again."""
-    with (work_root() / "requeue").open("a") as queue:  # several stages may be stopped at once
-        queue.write(f"{name}\n")
-
-
 def skipped(folder: Path) -> str:
     """Why the stage of this artifact gave nothing; empty where it gave something."""
     if not (folder / "card.json").is_file():

@@ -1,10 +1,12 @@
 """Training state on disk: everything a run needs to go on as if it had never stopped. Not an artifact.
 
 `work/<stage>/<fingerprint>/state-<images>/` holds `shared.pt` (weights, EMA, optimisers, history), one
-`rank-<r>.pt` per rank (pools) and `decisions.json`. It is written beside and renamed: a state that exists is whole.
+`rank-<r>.pt` per rank (pools) and `decisions.json`. It is written beside, flushed to the disk and renamed: a state that
+exists is whole, also after a power cut.
 """
 
 import json
+import os
 import platform
 import shutil
 from dataclasses import replace
@@ -54,13 +56,18 @@ def save(
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
     accelerator.wait_for_everyone()
-    torch.save(own, part / f"rank-{accelerator.process_index}.pt")
+    mine = part / f"rank-{accelerator.process_index}.pt"
+    torch.save(own, mine)
+    _flush(mine)
     if accelerator.is_main_process:
         torch.save({**shared, "images_seen": images_seen}, part / "shared.pt")
         (part / "decisions.json").write_text(json.dumps(_made_by(decisions, accelerator.num_processes)))
+        _flush(part / "shared.pt", part / "decisions.json")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        _flush(part)  # the names in it
         part.rename(path)
+        _flush(work)  # the new name, before the older states go
         keep = {path, *[state for state in _states(work) if _images(state) <= good][-1:]}
         for old in work.glob("state-*"):
             if old not in keep:
@@ -103,6 +110,16 @@ def settle(work: Path, decisions: Decisions, accelerator: "Accelerator") -> Deci
     words += ["compiled"] if settled.compiled else []
     accelerator.print(f"computing: {', '.join(words)}, {settled.threads} threads, {accelerator.num_processes} ranks")
     return settled
+
+
+def _flush(*paths: Path) -> None:
+    """Have what was written to files, or the names in folders, on the disk: a rename may else come there first."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _states(work: Path) -> list[Path]:

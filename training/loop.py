@@ -167,9 +167,8 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
                 save_state()
                 turns.saved = time.monotonic()
             if stopping:
-                stop.answered = True
                 raise Interrupted(f"{run.name}: stopped at {seen:,} of {total:,} images; run it again to go on")
-    save_state()
+        save_state()  # in here: a signal since the last step is sent on when this `with` ends
     return curves
 
 
@@ -253,14 +252,13 @@ class _Turns:
 
 class _Stop:
     requested = False
-    answered = False
 
 
 @contextmanager
 def _stop_signal() -> Iterator[_Stop]:
     """SIGTERM (a scheduler's pre-emption) and SIGINT set a flag, so that the step in hand ends and is saved.
 
-    A signal that was not answered so, because the training ended or failed, is sent again to whom it concerns then.
+    A signal that found the training at its end is sent again, to whom it concerns then; an error says more than it.
     """
     stop = _Stop()
     received = []
@@ -269,9 +267,7 @@ def _stop_signal() -> Iterator[_Stop]:
         stop.requested = True
         received.append(number)
 
-    try:
-        with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal):
-            yield stop
-    finally:
-        if received and not stop.answered:
-            os.kill(os.getpid(), received[0])
+    with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal):
+        yield stop
+    if received:
+        os.kill(os.getpid(), received[0])

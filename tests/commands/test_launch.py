@@ -1,21 +1,24 @@
 """Ranks of a stand-in for a stage, started as a real one's are: who says what when they end badly, and how soon."""
 
+import json
 import os
 import shutil
 import signal
 import socket
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
 from commands import launch as launching
 from commands.launch import Plan, launch, read_plan
-from commands.rank import check_launcher
-from settings.errors import BadParameter, Interrupted, PipelineError, TrainingFailed, WrongEnvironment
+from commands.rank import check_launcher, claim, reported
+from commands.stage import run_stage
+from settings.errors import BadInput, BadParameter, Interrupted, PipelineError, TrainingFailed, WrongEnvironment
 from settings.places import ROOT, Launch, Local
 from stages import run
 
@@ -73,6 +76,12 @@ def fails(stage: run.Prepared, what: str, plan: Plan, monkeypatch: pytest.Monkey
     return error.value
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def test_an_error_of_all_ranks_is_said_once(
     stage: run.Prepared, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +120,54 @@ def test_a_signal_goes_to_every_rank_and_is_waited_for(stage: run.Prepared, monk
     assert len(list(stage.folder.glob("saved-*"))) == 2
 
 
+def test_after_a_signal_an_error_is_said_and_a_death_of_the_signal_is_not(stage: run.Prepared) -> None:
+    with pytest.raises(Interrupted, match="stopped by a signal"):
+        launching._raise_failure(stage, stopped=True, failed=True)
+    claim(stage.folder, BadInput("raw.ct: /nowhere does not exist"))
+    with pytest.raises(WrongEnvironment, match="nowhere"):
+        launching._raise_failure(stage, stopped=True, failed=True)
+
+
+def test_accelerates_one_process_is_a_rank(stage: run.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN", "nothing")
+    launch(stage, Local(), read_plan(Local(launch=Launch(config=ROOT / "launch/gpu-1.yaml"))), one_each=False)
+    assert {path.name: path.read_text() for path in stage.folder.glob("rank-*")} == {"rank-0": "1 1"}
+
+
+def test_a_launched_process_does_not_launch(stage: run.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that accelerate starts without a RANK, as it does where a configuration of several says no MULTI_GPU."""
+    order = stage.folder / "order.json"
+    plan = Plan(2, config="two.yaml", cpu=False)
+    order.write_text(json.dumps({"stage": asdict(stage), "plan": asdict(plan), "one_each": False}))
+    monkeypatch.setenv("SCOPEFORMER_ORDER", str(order))
+    monkeypatch.setenv("SCOPEFORMER_RANKS", "2")
+    monkeypatch.setattr(launching, "_run_ranks", lambda _: pytest.fail("it launched"))
+    with pytest.raises(SystemExit) as end:
+        run_stage(stage.name)
+    assert end.value.code == 2
+    assert "two.yaml: one process of 2 ranks was started without a RANK" in str(reported(stage.name, stage.folder))
+
+
+def test_a_killed_rank_of_another_machine_ends_both(
+    stage: run.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By `ssh.sh`, with a stand-in for ssh; rank 0, on machine 0, would go on for long."""
+    ssh = tmp_path / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text('#!/bin/bash\nexec bash -c "${@: -1}"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}{os.pathsep}{os.environ['PATH']}")
+    command = f"env HOSTS='node-0 node-1' bash {ROOT / 'launch/ssh.sh'}"
+    monkeypatch.setenv("STAND_IN", "one is killed")
+    started = time.monotonic()
+    with pytest.raises(TrainingFailed, match="rank 1 was ended by SIGKILL"):
+        launch(stage, Local(launch=Launch(command=command)), replace(Plan(2, machines=2), port=free_port()), False)
+    assert time.monotonic() - started < 60
+    assert not [line for line in capfd.readouterr().err.splitlines() if "error:" in line or "Traceback" in line]
+    mine = psutil.Process().children(recursive=True)
+    assert not [child for child in mine if str(tmp_path) in " ".join(child.cmdline())]
+
+
 @pytest.mark.parametrize("one_each", [True, False])
 def test_a_command_starts_each_machines_part(
     one_each: bool, stage: run.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -118,10 +175,7 @@ def test_a_command_starts_each_machines_part(
     monkeypatch.setenv("STAND_IN", "nothing")
     both = tmp_path / "on-both.sh"
     both.write_text('SCOPEFORMER_NODE=0 "$@" & SCOPEFORMER_NODE=1 "$@"; wait $!\n')
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    plan = replace(Plan(4, machines=2), port=port)
+    plan = replace(Plan(4, machines=2), port=free_port())
     launch(stage, Local(launch=Launch(command=f"bash {both}")), plan, one_each)
     ranks = {path.name: path.read_text() for path in stage.folder.glob("rank-*")}
     assert ranks == ({f"rank-{k}": "2 " for k in range(2)} if one_each else {f"rank-{k}": "4 4" for k in range(4)})

@@ -96,6 +96,11 @@ def start(checkout: Path, *command: str, machine: int | None = None, **environme
         )
 
 
+def asks(checkout: Path) -> bool:
+    """Whether the stage has asked a scheduler's script to be run again."""
+    return (checkout / "work/gan-train/requeue").exists()
+
+
 def wait_for_state(checkout: Path, images: int) -> int:
     """The process that runs the stage, once its state has seen so many images."""
     patience = time.monotonic() + 120
@@ -131,19 +136,27 @@ def test_kill_9_of_dvc_ends_the_stage_and_the_next_repro_resumes(checkout: Path,
     repro.kill()
     repro.wait()
     stage.wait(timeout=60)  # it saw that DVC is gone, saved, and ended
-    assert (checkout / "work/requeue").read_text() == "gan-train\n"
+    assert asks(checkout)
     again = dvc(checkout, "repro", "-s", "gan-train")
     assert "resuming at" in again.stdout
     assert forget(checkout) == whole
 
 
 def test_sigterm_saves_and_asks_for_the_queue(checkout: Path, whole: str) -> None:
-    (checkout / "work/requeue").unlink(missing_ok=True)
+    """In one process, then in a rank of a user's own torchrun, whose start takes the first one's request back."""
     stage = start(checkout, "pipeline.py", "stage", "gan-train")
     os.kill(wait_for_state(checkout, 20), signal.SIGTERM)
     assert stage.wait(timeout=60) == 143
-    assert (checkout / "work/requeue").exists()
+    assert asks(checkout)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1")
+    stage = start(checkout, *torchrun, "pipeline.py", "stage", "gan-train", SLURM_JOB_ID="7")
+    wait_for_state(checkout, 60)
+    assert not asks(checkout)
+    stage.terminate()
+    stage.wait(timeout=60)
+    assert (checkout / "work/gan-train/requeue").read_text() == "7\n"
     pipeline(checkout, "stage", "gan-train")
+    assert not asks(checkout)
     assert forget(checkout) == whole
 
 
@@ -155,7 +168,7 @@ def ranks_of(stage: psutil.Process) -> list[psutil.Process]:
 def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path) -> None:
     """Under `dvc repro`: kill -9 of a rank, then SIGTERM to all, as a scheduler sends it; then to the end."""
     (checkout / "dvc.lock").unlink(missing_ok=True)
-    subprocess.run(["rm", "-rf", ".dvc/cache/runs", "work/requeue"], cwd=checkout, check=True)
+    subprocess.run(["rm", "-rf", ".dvc/cache/runs"], cwd=checkout, check=True)
     # Ranks agree on stopping once a second: it must not be over before that.
     change_params(checkout, {"gan_train.images": 640, "gan_train.evaluate_every": 320})
     two: Any = {"SCOPEFORMER_LAUNCH": "launch/cpu-2.yaml"}
@@ -166,7 +179,7 @@ def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path) -> None:
     assert repro.wait(timeout=60) == 255
     said = (checkout / "said").read_text()
     assert said.count("rank 1 was ended by SIGKILL") == 1 and said.count("error:") == 1 and "Traceback" not in said
-    assert not (checkout / "work/requeue").exists() and not (checkout / "artifacts/gan").exists()
+    assert not asks(checkout) and not (checkout / "artifacts/gan").exists()
 
     repro = start(checkout, "-m", "dvc", "repro", "-s", "gan-train", **two)
     stage = psutil.Process(wait_for_state(checkout, 60))
@@ -174,7 +187,7 @@ def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path) -> None:
     stage.wait(timeout=60)
     said = (checkout / "said").read_text()
     assert "resuming at" in said and said.count("error: gan-train: stopped at") == 1 and "Traceback" not in said
-    assert (checkout / "work/requeue").read_text() == "gan-train\n"
+    assert asks(checkout)
 
     done = pipeline(checkout, "stage", "gan-train", SCOPEFORMER_PROCESSES="2")
     assert "2 ranks" in done.stdout and "resuming at" in done.stdout
@@ -185,9 +198,13 @@ def test_two_ranks_are_killed_preempted_and_resumed(checkout: Path) -> None:
 
 
 def test_a_users_own_launch_on_two_machines_gives_what_one_process_gives(checkout: Path) -> None:
-    """Every weight of the head to 1e-6; they are of the order of 0.1, and move by 1e-3 in a step."""
+    """Every weight of the head to 1e-6; they are of the order of 0.1, and move by 1e-3 in a step.
+
+    The one process is accelerate's of `gpu-1.yaml`, whose configuration once made it launch itself without end.
+    """
     weights = checkout / "artifacts/vit/vit/model.safetensors"
-    pipeline(checkout, "stage", "vit-train@vit")
+    one: Any = {"SCOPEFORMER_LAUNCH": "launch/gpu-1.yaml", "SCOPEFORMER_DEVICE": "cpu"}
+    assert "1 ranks" in pipeline(checkout, "stage", "vit-train@vit", **one).stdout
     alone = load_file(weights)
     subprocess.run(["rm", "-rf", "work/vit-train@vit", "artifacts/vit"], cwd=checkout, check=True)
     machines = [

@@ -172,13 +172,6 @@ def test_loaded_modules_are_the_repositorys_own() -> None:
     )
 
 
-def test_stages_that_were_stopped_ask_to_be_queued_again(checkout: Path) -> None:
-    (checkout / "work").mkdir()
-    run.ask_for_queue("fake@a")
-    run.ask_for_queue("fake@b")
-    assert (checkout / "work/requeue").read_text().splitlines() == ["fake@a", "fake@b"]
-
-
 def test_another_rank_leaves_the_places_of_the_outs_alone(checkout: Path) -> None:
     run.prepare("fake", *DECLARED)
     (checkout / "artifacts/.out.part/rows").write_text("of rank 0")

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def machine() -> Machine:
 
 
 def there(work: Path) -> list[int]:
-    return sorted(int(path.name.removeprefix("state-")) for path in work.glob("state-*"))
+    return sorted(int(path.name.removeprefix("state-")) for path in work.glob("state-*") if path.suffix != ".part")
 
 
 def test_the_newest_good_state_is_kept_beside_the_newest(tmp_path: Path, machine: Machine) -> None:
@@ -30,6 +31,26 @@ def test_the_newest_good_state_is_kept_beside_the_newest(tmp_path: Path, machine
         save(tmp_path, images, *machine, {"w": torch.ones(2)}, {}, good)
         found.append(there(tmp_path))
     assert found == [[8], [16], [16, 24], [16, 32], [40]]
+
+
+def test_a_state_is_on_the_disk_before_it_has_its_name_and_its_name_before_the_older_one_goes(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 8, *machine, {"w": torch.ones(2)}, {})
+    new = tmp_path / "state-000000000016"
+    flushed: dict[int, tuple[bool, list[int]]] = {}  # by inode: whether the state had its name, the states there
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        flushed[os.fstat(descriptor).st_ino] = (new.exists(), there(tmp_path))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    save(tmp_path, 16, *machine, {"w": torch.ones(2)}, {})
+    assert len(list(new.iterdir())) == 3
+    assert not any(flushed[path.stat().st_ino][0] for path in [new, *new.iterdir()])
+    assert flushed[tmp_path.stat().st_ino] == (True, [8, 16])
+    assert there(tmp_path) == [16]
 
 
 def test_rolling_back_leaves_the_good_one_and_never_nothing(tmp_path: Path, machine: Machine) -> None:

@@ -2,11 +2,12 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from settings.errors import Interrupted, TrainingFailed, WrongEnvironment
+from settings.errors import Interrupted, TrainingFailed, WrongEnvironment, on_signals
 from settings.places import Local
 from tests.training.ranks import run_two_ranks
 from tests.training.tiny import Tiny, run
@@ -72,6 +73,39 @@ def test_sigterm_saves_and_says_so(tmp_path: Path, machine) -> None:  # type: ig
     train(resumed, run(tmp_path), *machine)
     train(whole, run(tmp_path / "whole"), *machine)
     assert same(resumed, whole)
+
+
+@pytest.mark.parametrize("where", ["step", "evaluate"])
+def test_a_signal_at_the_end_is_passed_on_when_all_is_saved(where: str, tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    """In the last step or the last validation, when no turn comes any more at which to ask for it."""
+    task, found = Tiny(), []
+    original = getattr(task, where)
+
+    def signalled(*arguments: Any) -> Any:
+        if arguments[-1] == {"step": 56, "evaluate": 60}[where]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments)
+
+    setattr(task, where, signalled)
+    with on_signals(signal.SIGTERM, call=lambda *_: found.append(latest(tmp_path))):
+        train(task, run(tmp_path, every=1000), *machine)
+    assert found == [tmp_path / "state-000000000060"]
+
+
+def test_an_error_after_a_signal_is_what_is_raised(tmp_path: Path, machine) -> None:  # type: ignore[no-untyped-def]
+    task, passed_on = Tiny(), []
+
+    def step(batch: torch.Tensor, images_seen: int) -> dict[str, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError("of the step")
+
+    task.step = step  # type: ignore[method-assign]
+    with (
+        on_signals(signal.SIGTERM, call=lambda *_: passed_on.append(1)),
+        pytest.raises(ValueError, match="of the step"),
+    ):
+        train(task, run(tmp_path), *machine)
+    assert not passed_on
 
 
 def scripted(task: Tiny, losses: list[float]) -> Tiny:
