@@ -43,7 +43,7 @@ class Labeller(nn.Module):
         self.eval()
 
     def _keep(self, module: nn.Module, given: Any, found: Tensor) -> None:
-        self.map = found
+        self.map = found.clone()  # an activation behind it may work in place
 
     def train(self, mode: bool = True) -> "Labeller":
         """Stays in evaluation mode."""
