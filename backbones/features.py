@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from backbones.augment import to_input
 from backbones.cost import cost
-from backbones.feature_cnn import FeatureCnn, load_cnn, save_weights
+from backbones.feature_cnn import FeatureCnn, load_cnn, save_weights, weights_digest
 from backbones.fitted import carry_fitted
 from corpus.card import write_card
 from corpus.images import Images
@@ -132,6 +132,7 @@ def extract(
             out,
             "features",
             cnn=frozen.name,
+            weights=weights_digest(out),
             cached=cache,
             architecture=frozen.architecture,
             outputs=frozen.outputs,

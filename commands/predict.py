@@ -67,7 +67,7 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
     variant = variant or best_variant(artifacts)
     accelerator, decisions = start(load_local())
     model = load_model(artifacts, variant, accelerator.device, decisions)
-    calibration = read_calibration(artifacts / "evaluation" / variant, model.labels)
+    calibration = read_calibration(artifacts / "evaluation" / variant, model.labels, model.digest)
     prior = calibration.prevalences[model.labels.index("any")] if prevalence is None else prevalence
     console = Console(width=220, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{NOTICE}\nvariant {variant}; probabilities raw > calibrated, at a prevalence of {prior:.3f}\n")
