@@ -1,5 +1,6 @@
 """A timm CNN: built, rebuilt from its artifact, and cut at a named module to give frozen feature maps."""
 
+import hashlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,18 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     except (SafetensorError, RuntimeError, FileNotFoundError) as error:
         reason = " ".join(str(error).split())[:120]
         raise BadArtifact(f"{folder}: weights and card do not fit ({reason}); rerun its stage") from None
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of `model.safetensors`, by which cards name the network that something was made with.
+
+    BadArtifact where there is none.
+    """
+    try:
+        with (folder / WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise BadArtifact(f"{folder}: no {WEIGHTS}; run `dvc repro`") from None
 
 
 def load_cnn(folder: Path, *kinds: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from backbones.augment import to_input
 from backbones.cost import cost
-from backbones.feature_cnn import FeatureCnn, load_cnn, save_weights
+from backbones.feature_cnn import FeatureCnn, load_cnn, save_weights, weights_digest
 from backbones.fitted import carry_fitted
 from corpus.card import write_card
 from corpus.images import Images
@@ -43,7 +43,7 @@ class Labeller(nn.Module):
         self.eval()
 
     def _keep(self, module: nn.Module, given: Any, found: Tensor) -> None:
-        self.map = found
+        self.map = found.clone()  # an activation behind it may work in place
 
     def train(self, mode: bool = True) -> "Labeller":
         """Stays in evaluation mode."""
@@ -132,6 +132,7 @@ def extract(
             out,
             "features",
             cnn=frozen.name,
+            weights=weights_digest(out),
             cached=cache,
             architecture=frozen.architecture,
             outputs=frozen.outputs,

@@ -16,6 +16,7 @@ from corpus.card import read_card
 from settings.errors import BadInput, BadParameter, WrongEnvironment
 
 RANDOM_EPS = 1e-5  # torch's and timm's
+MEAN = STD = (0.5, 0.5, 0.5)  # of images in 0…1: what brings them to the -1…1 that every CNN here sees
 
 
 class Start(NamedTuple):
@@ -55,8 +56,9 @@ def start_cnn(
     """A CNN with its first weights, and its BatchNorm eps.
 
     What the start has not (without `keep_classifier`, or where its shape differs: the classifying layer) is drawn from
-    `seed`. Raises BadParameter for an artifact of another architecture, BadInput for a file that does not fit,
-    WrongEnvironment when timm's weights cannot be had.
+    `seed`. Raises BadParameter for an artifact of another architecture and for timm's weights that want images
+    normalised otherwise than to -1…1, BadInput for a file that does not fit, WrongEnvironment when timm's weights
+    cannot be had.
     """
     eps, file = start.batchnorm_eps, start.path
     if start.path and start.path.is_dir():
@@ -78,8 +80,14 @@ def start_cnn(
 
 def _from_timm(architecture: str, outputs: int) -> tuple[nn.Module, float]:
     """timm's own pretrained weights, from its cache or its hub; BatchNorm's eps is the architecture's."""
-    if not timm.is_model(architecture) or not timm.models.is_model_pretrained(architecture):
+    wanted = timm.get_pretrained_cfg(architecture) if timm.is_model(architecture) else None
+    if not wanted or not timm.models.is_model_pretrained(architecture):
         raise BadParameter(f"start: timm has no weights for '{architecture}'; see timm.list_pretrained()")
+    if (tuple(wanted.mean), tuple(wanted.std)) != (MEAN, STD):
+        raise BadParameter(
+            f"start: timm's weights of {architecture} want images of mean {wanted.mean} and std {wanted.std}, but CNNs "
+            "here see 0.5 and 0.5; choose an architecture or tag that does, such as legacy_xception, or another start"
+        )
     try:
         model: nn.Module = timm.create_model(architecture, pretrained=True, num_classes=outputs)
     except OSError as error:  # no network, no such host, offline mode, a full disk

@@ -26,6 +26,7 @@ from ct.scan import scan
 from evaluation.metrics import sigmoid
 from evaluation.prior import calibrated, read_calibration
 from settings.errors import BadArtifact, BadInput, BadParameter
+from settings.loader import check_names, load_yaml
 from settings.places import load_local
 from training.ranks import start
 from vit.predict import Model, Pixels, load_model, picture, series_logits
@@ -67,7 +68,7 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
     variant = variant or best_variant(artifacts)
     accelerator, decisions = start(load_local())
     model = load_model(artifacts, variant, accelerator.device, decisions)
-    calibration = read_calibration(artifacts / "evaluation" / variant, model.labels)
+    calibration = read_calibration(artifacts / "evaluation" / variant, model.labels, model.digest)
     prior = calibration.prevalences[model.labels.index("any")] if prevalence is None else prevalence
     console = Console(width=220, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{NOTICE}\nvariant {variant}; probabilities raw > calibrated, at a prevalence of {prior:.3f}\n")
@@ -99,17 +100,20 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
 
 
 def best_variant(artifacts: Path) -> str:
-    """Of the variants that were evaluated, the one with the lowest weighted log loss on val; the test part has no say.
+    """Of the evaluated variants of params.yaml, the one with the lowest weighted log loss on val; test has no say.
 
-    BadArtifact where there is none.
+    `params.yaml` is that beside `artifacts`: heads of other parameter sets may lie there still. BadArtifact where there
+    is none.
     """
+    variants = load_yaml(artifacts.parent / "params.yaml").get("variants", {})
+    check_names(variants, "variants")
     found = []
-    for folder in sorted((artifacts / "vit").glob("*/card.json")):
-        name = folder.parent.name
-        if (artifacts / "evaluation" / name / "details.json").exists():
-            found.append((read_card(folder.parent, "head")["val_weighted_log_loss"], name))
+    for name in sorted(variants):
+        folder = artifacts / "vit" / name
+        if (folder / "card.json").exists() and (artifacts / "evaluation" / name / "details.json").exists():
+            found.append((read_card(folder, "head")["val_weighted_log_loss"], name))
     if not found:
-        raise BadArtifact(f"{artifacts}: holds no variant with its evaluation; run `dvc repro`")
+        raise BadArtifact(f"{artifacts}: holds no variant of params.yaml with its evaluation; run `dvc repro`")
     return min(found)[1]
 
 

@@ -41,7 +41,7 @@ def submit(
     variant = variant or best_variant(artifacts)
     accelerator, decisions = start(load_local())
     model = load_model(artifacts, variant, accelerator.device, decisions)
-    calibration = read_calibration(artifacts / "evaluation" / variant, model.labels)
+    calibration = read_calibration(artifacts / "evaluation" / variant, model.labels, model.digest)
     rejected = Rejected(names)
     found: list[str] = []
     parts = [np.empty((0, len(model.labels)))]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from corpus.card import read_card
 from evaluation.calibration import Temperature, scaled
 from evaluation.metrics import Floats, sigmoid
 from settings.errors import BadArtifact, BadParameter
@@ -20,8 +21,11 @@ class Calibration(NamedTuple):
     prevalences: tuple[float, ...]  # share of positive slices on val, which the temperatures were fitted on
 
 
-def read_calibration(folder: Path, labels: list[str]) -> Calibration:
-    """That of an evaluation's `details.json`; BadArtifact where it is missing or of other labels."""
+def read_calibration(folder: Path, labels: list[str], head: str) -> Calibration:
+    """That of an evaluation's `details.json`; BadArtifact where it is missing, or of other labels or another head.
+
+    `head`: SHA-256 of the weights whose logits are to be calibrated.
+    """
     try:
         details = json.loads((folder / "details.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -36,6 +40,8 @@ def read_calibration(folder: Path, labels: list[str]) -> Calibration:
         prevalences = tuple(val["labels"][label]["positive_slices"] / val["slices"] for label in labels)
     except KeyError as error:
         raise BadArtifact(f"{folder}/details.json: has no {error}; rerun evaluate@{folder.name}") from None
+    if read_card(folder, "evaluation").get("head") != head:
+        raise BadArtifact(f"{folder}: is of another head {folder.name} than is here; run `dvc repro`")
     return Calibration(tuple(labels), temperatures, prevalences)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from backbones.feature_cnn import weights_digest
 from corpus.card import write_card
 from corpus.shards import evenly
 from ct.labels import LABELS
@@ -39,9 +40,8 @@ def run(job: Job) -> None:
     }
     accelerator, decisions = accelerate(job)
     rows = rows_of([id_ for part in slices.values() for id_ in part.ids], sources)
-    head, inputs = open_head(
-        job.input(f"artifacts/vit/{job.key}"), sources, lambda side: job.input(f"artifacts/ct/images-{side}")
-    )
+    of_head = job.input(f"artifacts/vit/{job.key}")
+    head, inputs = open_head(of_head, sources, lambda side: job.input(f"artifacts/ct/images-{side}"))
     head.to(accelerator.device)
     logits = predict_logits(head, inputs, rows, parameters.batch, accelerator, decisions)
     table = score_table(slices, logits, LABELS)
@@ -60,7 +60,8 @@ def run(job: Job) -> None:
         write_cases(folder / "cases.csv", cases)
         if falls:
             write_falls(folder / "occlusion.parquet", falls, LABELS)
-        write_card(folder, "evaluation", variant=job.key, labels=list(LABELS), count=len(logits), clip=parameters.clip)
+        content = {"labels": list(LABELS), "count": len(logits), "clip": parameters.clip}
+        write_card(folder, "evaluation", variant=job.key, head=weights_digest(of_head), **content)
         words = ", ".join(f"{name} {'n/a' if found[name] is None else f'{found[name]:.4f}'}" for name in METRICS)
         print(f"{job.name}: test, {found['slices']:,} slices of {found['patients']:,} patients: {words}")
     accelerator.wait_for_everyone()

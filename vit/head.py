@@ -122,8 +122,18 @@ def open_head(
     head, card = load_head(folder)
     inputs = Inputs(sources, Shape(**card["shape"]).encoder == "mean-logits", images)
     if inputs.sources != card["inputs"]:
-        raise BadArtifact(f"{folder}: was trained on {card['inputs']}, got {inputs.sources}; rerun vit-train")
+        raise BadArtifact(
+            f"{folder}: was trained on {_words(card['inputs'])}, got {_words(inputs.sources)}; run `dvc repro`"
+        )
     return head, inputs
+
+
+def _words(sources: Sequence[dict[str, Any]]) -> str:
+    """For a message: of each source CNN, start of its weights' SHA-256, and h×w×C."""
+    return " + ".join(
+        f"{one['cnn'] or 'images'} {one.get('weights', '')[:8]} {'×'.join(map(str, one['grid']))}×{one['channels']}"
+        for one in sources
+    )
 
 
 def predict_logits(

@@ -52,7 +52,7 @@ class Inputs:
         self.images: Images | None = None  # where random views are possible
         self._cnns: list[torch.nn.Module] = []
         self._shards: list[Shards] = []
-        self.sources: list[dict[str, Any]]  # for the card: CNN, channels, grid of each
+        self.sources: list[dict[str, Any]]  # for the card: of each its CNN, that one's weights, channels, grid
         self.windows: list[list[float]] = cards[0]["windows"]  # for the card: level and width of three, in HU
         if cards[0]["kind"] == "windows":
             if len(folders) > 1:
@@ -62,15 +62,17 @@ class Inputs:
             self.sources = [{"cnn": None, "channels": 3, "grid": [side, side]}]
             return
         for folder, card in zip(folders, cards, strict=True):
+            if "weights" not in card:
+                raise BadArtifact(f"{folder}: its card does not say with which weights it was made; run `dvc repro`")
             if logits and not card["labels"]:
                 raise BadArtifact(
                     f"{folder}: its CNN saw no CT labels, so it has no logits to average; take it out of the variant, "
                     "or train it on CT"
                 )
         self.sources = [
-            {"cnn": card["cnn"], "channels": len(card["labels"]), "grid": [1, 1]}
+            {"cnn": card["cnn"], "weights": card["weights"], "channels": len(card["labels"]), "grid": [1, 1]}
             if logits
-            else {key: card[key] for key in ("cnn", "channels", "grid")}
+            else {key: card[key] for key in ("cnn", "weights", "channels", "grid")}
             for card in cards
         ]
         if all(card["cached"] for card in cards):

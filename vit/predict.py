@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.augment import to_input
+from backbones.feature_cnn import weights_digest
 from backbones.features import load_frozen, look
 from corpus.windows import Window, Windows
 from ct.convert import resize, windowed
@@ -41,6 +42,7 @@ class Model(NamedTuple):
     labels: list[str]
     device: torch.device
     decisions: Decisions
+    digest: str  # SHA-256 of the head's weights
 
     @property
     def sides(self) -> set[int]:
@@ -59,17 +61,18 @@ def load_model(artifacts: Path, variant: str, device: torch.device, decisions: D
         if name and name not in cnns:
             cnn, its = load_frozen(artifacts / "features" / name)
             offered = {"channels": len(its["labels"]), "grid": [1, 1]} if logits else its
-            if any(source[key] != offered[key] for key in ("channels", "grid")):
-                raise BadArtifact(
-                    f"{folder}: was trained on other maps than {name} gives now; rerun vit-train@{variant}"
-                )
+            offered = {**offered, "weights": weights_digest(artifacts / "features" / name)}
+            if any(source.get(key) != offered[key] for key in ("weights", "channels", "grid")):
+                raise BadArtifact(f"{folder}: was not trained on the CNN {name} that is here; run `dvc repro`")
             cnns[name] = cnn.to(device, memory_format=decisions.memory_format), its["side"]  # type: ignore[call-overload]
     if "windows" not in card:
         raise BadArtifact(f"{folder}: its card names no windows; rerun vit-train@{variant}")
     first, second, third = (Window(*pair) for pair in card["windows"])
     side = 0 if cnns else card["inputs"][0]["grid"][0]
+    windows = (first, second, third)
+    digest = weights_digest(folder)
     return Model(
-        head.to(device), cnns, card["inputs"], side, logits, (first, second, third), card["labels"], device, decisions
+        head.to(device), cnns, card["inputs"], side, logits, windows, card["labels"], device, decisions, digest
     )
 
 

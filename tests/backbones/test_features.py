@@ -142,6 +142,16 @@ def test_logits_and_maps_are_those_of_the_whole_cnn_and_it_stays_frozen(tmp_path
     assert all(torch.equal(value, before[name]) for name, value in frozen.state_dict().items())
 
 
+@pytest.mark.parametrize(("architecture", "stage"), [("legacy_xception", "bn3"), ("resnet10t", "bn1")])
+def test_a_map_is_the_same_with_logits_and_without(architecture: str, stage: str) -> None:
+    """At stages that an in-place activation follows; without logits nothing behind the cut runs."""
+    torch.manual_seed(0)
+    model = build(architecture, 6, 1e-5)
+    x = torch.randn(2, 3, 64, 64)
+    found, _ = freeze(model, stage, True)(x)
+    assert torch.equal(found, freeze(model, stage, False)(x)) and bool((found < 0).any())
+
+
 def test_without_a_cache_the_cnn_is_all_that_is_kept(tmp_path: Path) -> None:
     out = run(tmp_path, "out", cnn(6), labels=True, cache=False)
     names = sorted(path.name for path in out.iterdir())

@@ -45,6 +45,14 @@ def test_a_hub_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         start_cnn(NAME, 6, Start(timm=True), 0, keep_classifier=False)
 
 
+@pytest.mark.parametrize("name", ["resnet50", "efficientnet_b0"])
+def test_weights_that_want_other_images_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageNet's mean and deviation, as these were published with; nothing is fetched."""
+    monkeypatch.setattr(timm, "create_model", nothing)
+    with pytest.raises(BadParameter, match=rf"of {name} want images of mean \(0\.485, .* std \(0\.229, "):
+        start_cnn(name, 6, Start(timm=True), 0, keep_classifier=False)
+
+
 @pytest.mark.parametrize("name", ["legacy_xceptoin", "efficientnet_lite1"])
 def test_an_architecture_without_weights_is_said(name: str) -> None:
     with pytest.raises(BadParameter, match=f"timm has no weights for '{name}'"):

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 import settings.places
 from commands.predict import best_variant
+from corpus.card import write_card
 from corpus.images import Images
 from ct.labels import LABELS
 from evaluation.metrics import sigmoid
@@ -163,5 +164,17 @@ def test_the_variant_is_that_of_the_lowest_loss_on_val(root: Path) -> None:
         for name in ("series", "mean")
     }
     assert best_variant(root / "artifacts") == min(losses, key=lambda name: losses[name])
-    with pytest.raises(BadArtifact, match="no variant with its evaluation"):
-        best_variant(root / "phantom")
+
+
+def test_a_head_that_params_no_longer_names_is_not_chosen(tmp_path: Path) -> None:
+    for name, loss in (("old", 0.1), ("new", 0.2), ("worse", 0.3)):
+        for folder in (tmp_path / "artifacts/vit" / name, tmp_path / "artifacts/evaluation" / name):
+            folder.mkdir(parents=True)
+        write_card(tmp_path / "artifacts/vit" / name, "head", val_weighted_log_loss=loss)
+        (tmp_path / "artifacts/evaluation" / name / "details.json").write_text("{}")
+    params = tmp_path / "params.yaml"
+    params.write_text("variants: {worse: {}, new: {}, unmade: {}}")
+    assert best_variant(tmp_path / "artifacts") == "new"
+    params.write_text("variants: {unmade: {}}")
+    with pytest.raises(BadArtifact, match=r"no variant of params\.yaml with its evaluation"):
+        best_variant(tmp_path / "artifacts")

@@ -4,10 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from corpus.card import write_card
 from evaluation.prior import Calibration, calibrated, read_calibration
 from settings.errors import BadArtifact, BadParameter
 
 LABELS = ["subdural", "any"]
+HEAD = "ab" * 32
 
 
 def details(folder: Path, **changed: object) -> Path:
@@ -16,20 +18,30 @@ def details(folder: Path, **changed: object) -> Path:
     val = {"slices": 50, "labels": {"subdural": {"positive_slices": 5}, "any": {"positive_slices": 20}}}
     content = {"val": val, "levels": {"slices": {"labels": found}}, **changed}
     (folder / "details.json").write_text(json.dumps(content))
+    write_card(folder, "evaluation", head=HEAD)
     return folder
 
 
 def test_an_evaluation_says_temperatures_and_prevalences_in_the_order_asked_for(tmp_path: Path) -> None:
     folder = details(tmp_path / "two")
-    assert read_calibration(folder, LABELS) == (("subdural", "any"), (2.0, 0.5), (0.1, 0.4))
-    assert read_calibration(folder, LABELS[::-1])[1:] == ((0.5, 2.0), (0.4, 0.1))
+    assert read_calibration(folder, LABELS, HEAD) == (("subdural", "any"), (2.0, 0.5), (0.1, 0.4))
+    assert read_calibration(folder, LABELS[::-1], HEAD)[1:] == ((0.5, 2.0), (0.4, 0.1))
     with pytest.raises(BadArtifact, match=r"run `dvc repro evaluate@none`"):
-        read_calibration(tmp_path / "none", LABELS)
+        read_calibration(tmp_path / "none", LABELS, HEAD)
     with pytest.raises(BadArtifact, match=r"has no 'levels'|has no 'slices'"):
-        read_calibration(details(tmp_path / "old", levels={}), LABELS)
+        read_calibration(details(tmp_path / "old", levels={}), LABELS, HEAD)
     (folder / "details.json").write_text("{")
     with pytest.raises(BadArtifact, match="damaged"):
-        read_calibration(folder, LABELS)
+        read_calibration(folder, LABELS, HEAD)
+
+
+def test_a_calibration_of_another_head_is_refused(tmp_path: Path) -> None:
+    folder = details(tmp_path / "two")
+    with pytest.raises(BadArtifact, match="two: is of another head two than is here; run `dvc repro`"):
+        read_calibration(folder, LABELS, "cd" * 32)
+    write_card(folder, "evaluation")  # as it was before cards said so
+    with pytest.raises(BadArtifact, match="is of another head"):
+        read_calibration(folder, LABELS, HEAD)
 
 
 def test_bayes_gives_the_same_for_a_label_whose_findings_look_alike_everywhere() -> None:

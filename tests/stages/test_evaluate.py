@@ -33,6 +33,7 @@ def made_job(root: Path, monkeypatch: pytest.MonkeyPatch, order: slice = slice(N
         (root / "artifacts/features" / name).mkdir(parents=True)
         pq.write_table(pa.table({"id": chosen}), root / f"artifacts/features/{name}/index.parquet")
     (root / "artifacts/vit/two").mkdir(parents=True)
+    (root / "artifacts/vit/two/model.safetensors").write_bytes(b"abc")
     entry = {key: value for key, value in ENTRY.items() if key in Variant.model_fields}
     parameters = {"evaluate": PARAMETERS, "variants": {"two": entry}}
     inputs = [*SPLIT, "artifacts/vit/two", "artifacts/features/a", "artifacts/features/b"]
@@ -79,7 +80,9 @@ def test_scores_belong_to_their_slices(tmp_path: Path, monkeypatch: pytest.Monke
     details = json.loads((folder / "details.json").read_text())
     assert details["levels"]["patients-maximum"]["patients"] == 5
     assert details["val"]["slices"] == details["test"]["slices"] == 20
-    assert read_card(folder, "evaluation")["variant"] == "two"
+    card = read_card(folder, "evaluation")
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1: of 'abc'
+    assert (card["variant"], card["head"]) == ("two", digest)
     falls, cases = read_falls(folder / "occlusion.parquet", LABELS), read_cases(folder / "cases.csv")
     assert falls.values[:, 0, 1, 2].tolist() == [int(id_[1:]) for id_ in falls.ids]
     positive = {id_ for id_, one in zip(labelled["id"].to_pylist(), labelled["any"].to_pylist(), strict=True) if one}

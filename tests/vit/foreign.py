@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from backbones.feature_cnn import build, save_weights
+from backbones.feature_cnn import build, save_weights, weights_digest
 from backbones.features import Frozen, extract
 from backbones.fitted import write_fitted
+from corpus.card import write_card
 from corpus.images import Images
 from corpus.windows import Window
 from ct.convert import Forms
@@ -85,7 +86,8 @@ def make_artifacts(raw: Path, artifacts: Path, variants: list[str]) -> None:
             LABELS, SHORT, run, folder, accelerator, decisions,
         )  # fmt: skip
         enlarge(folder)
-        evaluation(artifacts / "evaluation" / name)
+        evaluation(artifacts / "evaluation" / name, weights_digest(folder))
+    (artifacts.parent / "params.yaml").write_text(json.dumps({"variants": dict.fromkeys(variants)}))
 
 
 def labelled(ids: list[str], patients: list[str], truth: np.ndarray, chosen: np.ndarray) -> Labelled:
@@ -104,10 +106,11 @@ def enlarge(folder: Path) -> None:
     save_weights(head, folder)
 
 
-def evaluation(folder: Path) -> None:
-    """Of `details.json` what `predict` reads."""
+def evaluation(folder: Path, head: str) -> None:
+    """Of `details.json` and the card what `predict` reads."""
     folder.mkdir(parents=True)
     levels = {n: {"calibration": {"temperature": t}} for n, t in zip(LABELS, TEMPERATURES, strict=True)}
     val = {"slices": 100, "labels": {n: {"positive_slices": p} for n, p in zip(LABELS, POSITIVE, strict=True)}}
     details = {"val": val, "levels": {"slices": {"labels": levels}}}
     (folder / "details.json").write_text(json.dumps(details))
+    write_card(folder, "evaluation", variant=folder.name, head=head)

@@ -37,7 +37,7 @@ def maps(folder: Path, channels: int = 5, seed: int = 0, grid: int = 2, order: s
     pq.write_table(pa.table({"id": made.ids()[order], **made.places()}), folder / "index.parquet")
     write_card(
         folder, "features", cnn=folder.name, cached=True, labels=[], count=len(truth), channels=channels,
-        grid=[grid, grid], side=32, windows=[[40, 80], [80, 200], [40, 380]], parameters=10, flops=20,
+        grid=[grid, grid], weights="0" * 64, side=32, windows=[[40, 80], [80, 200], [40, 380]], parameters=10, flops=20,
     )  # fmt: skip
     return folder
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,12 @@ def test_predictions_come_from_the_artifact_alone_in_the_order_of_the_rows(tmp_p
     assert not load_head(folder)[0].training
     with pytest.raises(BadArtifact, match="was trained on"):
         predict(folder, folders[::-1], rows, accelerator, decisions, 3)
+    card = json.loads((folders[0] / "card.json").read_text())
+    for weights, why in (({"weights": "1" * 64}, "was trained on"), ({}, "does not say with which weights")):
+        other = {key: value for key, value in card.items() if key != "weights"}
+        (folders[0] / "card.json").write_text(json.dumps({**other, **weights}))
+        with pytest.raises(BadArtifact, match=why):
+            predict(folder, folders, rows, accelerator, decisions, 3)
 
 
 def test_the_same_maps_may_come_twice_and_are_read_once(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backbones.feature_cnn import build, save_weights
 from corpus.images import Images
 from ct.dicom import read_headers, read_slice
 from settings.errors import BadArtifact
 from tests.backbones import made
 from tests.ct.files import write_dicom
-from tests.vit.foreign import VARIANTS, make_artifacts, sources_of
+from tests.vit.foreign import SMALL, VARIANTS, make_artifacts, sources_of
 from vit import predict as rebuilt
 from vit.head import predict
 from vit.predict import load_model, picture, series_logits
@@ -79,7 +80,7 @@ def test_a_series_of_which_nothing_could_be_read_has_no_answers(artifacts: Path)
 def test_parts_that_do_not_belong_together_are_refused(artifacts: Path, tmp_path: Path) -> None:
     accelerator, decisions = made.machine()
     for name, key, value, reason in (
-        ("features/b", "grid", [5, 5], "trained on other maps than b gives now; rerun vit-train@two"),
+        ("features/b", "grid", [5, 5], "was not trained on the CNN b that is here; run `dvc repro`"),
         ("vit/two", "windows", None, "names no windows; rerun vit-train@two"),
     ):
         card = artifacts / f"artifacts/{name}/card.json"
@@ -89,5 +90,13 @@ def test_parts_that_do_not_belong_together_are_refused(artifacts: Path, tmp_path
         with pytest.raises(BadArtifact, match=reason):
             load_model(artifacts / "artifacts", "two", accelerator.device, decisions)
         card.write_text(kept)
+    weights = artifacts / "artifacts/features/b/model.safetensors"
+    kept_weights = weights.read_bytes()
+    other = build(SMALL, 6, 1e-5)
+    save_weights(other, weights.parent)  # fits, with its card as it is
+    with pytest.raises(BadArtifact, match="vit/two: was not trained on the CNN b that is here; run `dvc repro`"):
+        load_model(artifacts / "artifacts", "two", accelerator.device, decisions)
+    weights.write_bytes(kept_weights)
+    load_model(artifacts / "artifacts", "two", accelerator.device, decisions)
     with pytest.raises(BadArtifact, match=r"vit/none: no card\.json"):
         load_model(artifacts / "artifacts", "none", accelerator.device, decisions)
