@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from settings.errors import TrainingFailed
-from training.precision import Decisions, has_compiler
+from training.precision import Decisions, has_compiler, set_threads
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -105,7 +105,7 @@ def settle(work: Path, decisions: Decisions, accelerator: "Accelerator") -> Deci
             settled = replace(settled, compiled=settled.compiled and has_compiler())
         if saved != _made_by(settled, accelerator.num_processes):
             accelerator.print("resuming on another machine or number of ranks: not bit-exact")
-    torch.set_num_threads(settled.threads)
+    set_threads(settled.threads)
     words = [settled.torch_device, settled.precision, (settled.channels_last and "channels_last") or "contiguous"]
     words += ["compiled"] if settled.compiled else []
     accelerator.print(f"computing: {', '.join(words)}, {settled.threads} threads, {accelerator.num_processes} ranks")

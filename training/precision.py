@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+from settings.errors import WrongEnvironment
+from settings.places import cores
+
 # Images that earn a first step of 30 s back at 64² on two cores with AMX: 13 a second, of whose time a tenth is saved.
 COMPILE_FROM = 4_000
 
@@ -85,10 +88,23 @@ def decide(device: str, precision: str, local_ranks: int = 1) -> Decisions:
     if precision == "auto":
         units = cpu_has_bf16_units() if device == "cpu" else torch.cuda.is_bf16_supported()
         precision = "bf16" if units else "fp32"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Decisions(
         torch_device=device,
         precision=precision,
         channels_last=device == "cuda" or precision == "bf16",
-        threads=max(1, cores // local_ranks),
+        threads=max(1, cores() // local_ranks),
     )
+
+
+def set_threads(threads: int) -> None:
+    """Have torch compute with so many; WrongEnvironment where OMP_THREAD_LIMIT allows fewer.
+
+    torch would get one thread and reckon with all: sums of gradients are then partly memory that nobody wrote.
+    """
+    limit = os.environ.get("OMP_THREAD_LIMIT", "")
+    if limit.isdecimal() and int(limit) < threads:
+        raise WrongEnvironment(
+            f"OMP_THREAD_LIMIT={limit}: torch computes wrong sums where it gets fewer threads than this run's {threads}; "
+            "unset it, and give the process fewer cores instead (taskset -c 0)"
+        )
+    torch.set_num_threads(threads)

@@ -13,7 +13,7 @@ from torch import nn
 
 from settings.errors import TrainingFailed, WrongEnvironment
 from settings.places import Local
-from training.precision import Decisions, decide
+from training.precision import Decisions, decide, set_threads
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -37,7 +37,7 @@ def start(local: Local) -> tuple["Accelerator", Decisions]:
         wish = "bf16" if launched == "bf16" else "fp32"  # `accelerate launch` always exports "no": that is unset
     local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     decisions = decide(device, wish, local_ranks)
-    torch.set_num_threads(decisions.threads)
+    set_threads(decisions.threads)
     # accelerate has no other word for it yet
     warnings.filterwarnings("ignore", message=".*`broadcast_buffers` is deprecated", category=FutureWarning)
     accelerator = Accelerator(

@@ -5,9 +5,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from settings.errors import WrongEnvironment
 from training import precision
 from training.checkpoint import settle
-from training.precision import Decisions, decide, decide_compilation
+from training.precision import Decisions, decide, decide_compilation, set_threads
 
 
 @pytest.mark.parametrize(("units", "expected"), [(True, ("bf16", True)), (False, ("fp32", False))])
@@ -23,6 +24,15 @@ def test_the_users_wish_wins_and_threads_are_shared_by_ranks() -> None:
     assert decide("cpu", "fp32").precision == "fp32"
     assert decide("cpu", "bf16").dtype == torch.bfloat16
     assert decide("cpu", "fp32", local_ranks=10_000).threads == 1
+
+
+def test_fewer_threads_than_torch_reckons_with_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.setenv("OMP_THREAD_LIMIT", str(threads))
+    set_threads(threads)
+    with pytest.raises(WrongEnvironment, match=f"OMP_THREAD_LIMIT={threads}: torch computes wrong sums"):
+        set_threads(threads + 1)
+    assert torch.get_num_threads() == threads
 
 
 def test_autocast_holds_only_in_bf16() -> None:
