@@ -104,7 +104,7 @@ def set_threads(threads: int) -> None:
     limit = os.environ.get("OMP_THREAD_LIMIT", "")
     if limit.isdecimal() and int(limit) < threads:
         raise WrongEnvironment(
-            f"OMP_THREAD_LIMIT={limit}: torch computes wrong sums where it gets fewer threads than this run's {threads}; "
+            f"OMP_THREAD_LIMIT={limit}: torch computes wrong sums with fewer threads than this run's {threads}; "
             "unset it, and give the process fewer cores instead (taskset -c 0)"
         )
     torch.set_num_threads(threads)
