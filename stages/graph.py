@@ -114,8 +114,8 @@ def _slots(name: str, table: dict[str, list[str]], key: str) -> dict[str, str]:
     return {f"{name}{i}": table[key][min(i, len(table[key]) - 1)] for i in range(longest)}
 
 
-def _translator_plots(section: dict[str, Any]) -> list[Any]:
-    """Plots of gan-train: curves that belong together in one, KID beside its floor, and the last grid of samples."""
+def _translator_plots(section: dict[str, Any]) -> list[dict[str, Any]]:
+    """Plots of gan-train: curves that belong together in one, and KID beside its floor."""
     sides = ("ct", "photo")
     cycle = [f"cycle_{side}" for side in sides]
     game = [f"{loss}_{side}" for loss in ("adversarial", "discriminator") for side in sides]
@@ -134,12 +134,10 @@ def _translator_plots(section: dict[str, Any]) -> list[Any]:
     ]
     if section["identity"]:  # without it there is no such loss
         cycle += [f"identity_{side}" for side in sides]
-    plots: list[Any] = [
+    return [
         {f"translator: {title}": {"x": "images", "y": {f"artifacts/gan/{file}.csv": columns}, "y_label": label}}
         for title, file, columns, label in shown
     ]
-    last = -(-section["images"] // section["batch"]) * section["batch"]  # whole batches
-    return [*plots, f"artifacts/gan/samples-{last:09d}.png"]
 
 
 def to_yaml(content: dict[str, Any]) -> str:
