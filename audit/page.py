@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from audit.kinds import NAMES, as_seen
 from audit.material import Material
 from audit.parameters import GanAudit
@@ -17,6 +15,7 @@ from audit.rows import Row, as_json, figure, headline, number
 from audit.samples import three_and_first, write_grid
 from corpus.card import write_card
 from corpus.shards import evenly
+from evaluation.page import environment
 
 
 def write_audit(
@@ -69,12 +68,9 @@ def write_audit(
     }
     (folder / "audit.json").write_text(json.dumps({"rows": as_json(found), **about, **figures}, indent=1) + "\n")
     (folder / "metrics.json").write_text(json.dumps(headline(found), indent=1) + "\n")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"figure": figure, "anchor": _anchor, "percent": _percent}
-    page = environment.get_template("audit.html.j2").render(
+    templates = environment(Path(__file__).parent)
+    templates.filters |= {"figure": figure, "anchor": _anchor, "percent": _percent}
+    page = templates.get_template("audit.html.j2").render(
         rows=found, figures=figures, about=about, parameters=parameters, conditions=CONDITIONS, names=NAMES,
         summary=summary(found), pictures={name: _inline(path) for name, path in pictures.items()},
     )  # fmt: skip

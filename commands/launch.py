@@ -22,8 +22,9 @@ from types import FrameType
 import psutil
 
 from commands.rank import ORDER, claim, error_once, forget_failure, reported
-from settings.errors import BadParameter, Interrupted, TrainingFailed, WrongEnvironment, on_signals
+from settings.errors import BadParameter, Interrupted, TrainingFailed, WrongEnvironment
 from settings.loader import load_yaml
+from settings.machine import on_signals
 from settings.places import ROOT, Local, cores, main_checkout
 from stages import run
 

@@ -20,7 +20,8 @@ import psutil
 from commands import rank
 from commands.declared import declared
 from commands.launch import launch, read_plan, start_as_machine
-from settings.errors import Interrupted, WrongEnvironment, on_signals
+from settings.errors import Interrupted, WrongEnvironment
+from settings.machine import on_signals
 from settings.places import load_local, work_root
 from stages import run
 

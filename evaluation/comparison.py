@@ -83,7 +83,7 @@ def _write_page(folder: Path, words: str, found: Comparison, about: About) -> No
         for group in about.groups
         for pair in group.primary
     ]
-    page = environment().get_template("comparison.html.j2").render(
+    page = environment(Path(__file__).parent).get_template("comparison.html.j2").render(
         data=about.data, words=words.removeprefix(about.data), primary=primary, groups=about.groups,
         floors=about.floors, found=found, lead=LEAD, confidence=found.rows[0].estimate.confidence, level=level,
         states=STATES, figure=data_uri(folder / "figure.png"), experiments=about.experiments,

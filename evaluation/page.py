@@ -1,14 +1,14 @@
-"""What the pages of this room share: their templates' environment, and how figures are written."""
+"""What pages share: their templates' environment, and how figures are written."""
 
 from pathlib import Path
 
 import jinja2
 
 
-def environment() -> jinja2.Environment:
-    """Templates of this folder; a name that is not given is an error."""
+def environment(folder: Path) -> jinja2.Environment:
+    """Templates of a folder; a name that is not given is an error."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters |= {

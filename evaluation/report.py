@@ -96,48 +96,41 @@ def write_report(folder: Path, sources: Sources, title: str, dpi: int) -> list[R
     grounds = Grounds(found, arms, tuple(floors["floors"]), chosen, mine, sources.skipped)
     records = [_json(path) for path in sources.provenance]
     names = start_names(sources.photos_source, sources.imagenet)
-    page = (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            title=title,
-            data=data,
-            proves_nothing=sources.ct_source == "phantom" or sources.photos_source == "drawn",
-            verdict=sentences(grounds),
-            rows={kind: [row for row in rows if row.kind == kind] for kind in ("variant", "floor", "cnn")},
-            chosen=chosen,
-            reference=sources.reference if sources.reference not in sources.skipped else "",
-            confidence=sources.intervals.confidence,
-            paper=PAPER,
-            details=details,
-            floors=floors,
-            few=FEW,
-            figure2=figure2(
-                folder, sources, rows, names, floors["floors"][PREVALENCES]["weighted_log_loss"], data, dpi
-            ),
-            arms=_arms(found, arms),
-            limits=limits(arms),
-            label_fractions=arms_figures(folder, found, arms, data, dpi),
-            by_size=lesion_sizes(folder, sources, labels, data, dpi),
-            pointing=[row for row in game if row.label == "any"],
-            overlays=overlays,
-            flow=flow(
-                sources.ct, sources.photos, sources.parts, floors, next(iter(details.values())), sources.provenance
-            ),
-            sheets=_sheets(sources),
-            reliability={name: data_uri(path / "reliability.png") for name, path in sources.evaluations.items()},
-            translator=_translator(sources),
-            curves=curves_figures(folder, sources, dpi),
-            provenance=sorted(records, key=lambda record: record["stage"]),
-            identity={
-                "revisions": revisions(records),
-                "parameters": digest_of_parameters(records),
-                "code": digest_of_code(records),
-                "edited": edited(records),
-                "seeds": seeds_of(records),
-                "seconds": sum(record.get("seconds", 0) for record in records),
-            },
-        )
+    template = environment(Path(__file__).parent).get_template("report.html.j2")
+    page = template.render(
+        title=title,
+        data=data,
+        proves_nothing=sources.ct_source == "phantom" or sources.photos_source == "drawn",
+        verdict=sentences(grounds),
+        rows={kind: [row for row in rows if row.kind == kind] for kind in ("variant", "floor", "cnn")},
+        chosen=chosen,
+        reference=sources.reference if sources.reference not in sources.skipped else "",
+        confidence=sources.intervals.confidence,
+        paper=PAPER,
+        details=details,
+        floors=floors,
+        few=FEW,
+        figure2=figure2(folder, sources, rows, names, floors["floors"][PREVALENCES]["weighted_log_loss"], data, dpi),
+        arms=_arms(found, arms),
+        limits=limits(arms),
+        label_fractions=arms_figures(folder, found, arms, data, dpi),
+        by_size=lesion_sizes(folder, sources, labels, data, dpi),
+        pointing=[row for row in game if row.label == "any"],
+        overlays=overlays,
+        flow=flow(sources.ct, sources.photos, sources.parts, floors, next(iter(details.values())), sources.provenance),
+        sheets=_sheets(sources),
+        reliability={name: data_uri(path / "reliability.png") for name, path in sources.evaluations.items()},
+        translator=_translator(sources),
+        curves=curves_figures(folder, sources, dpi),
+        provenance=sorted(records, key=lambda record: record["stage"]),
+        identity={
+            "revisions": revisions(records),
+            "parameters": digest_of_parameters(records),
+            "code": digest_of_code(records),
+            "edited": edited(records),
+            "seeds": seeds_of(records),
+            "seconds": sum(record.get("seconds", 0) for record in records),
+        },
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     write_card(

@@ -4,11 +4,6 @@ The command line prints the message without a traceback and leaves with `exit_st
 mend (a parameter, a file, the machine), 1 for what failed while it ran.
 """
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-
 
 class PipelineError(Exception):
     """Base of every error that is meant for the user."""
@@ -52,14 +47,3 @@ class Interrupted(PipelineError):
     """A signal asked the run to end; its state was saved and the next run goes on from there."""
 
     exit_status = 143
-
-
-@contextmanager
-def on_signals(*numbers: int, call: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Signals call `call` inside; what they did before is put back afterwards. Main thread only."""
-    old = {number: signal.signal(number, call) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -1,7 +1,11 @@
-"""What this machine is called."""
+"""What this machine is called, and what is done when it signals a process."""
 
 import platform
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 
 def processor_name() -> str:
@@ -10,3 +14,14 @@ def processor_name() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     found = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return found or platform.processor() or platform.machine()
+
+
+@contextmanager
+def on_signals(*numbers: int, call: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Signals call `call` inside; what they did before is put back afterwards. Main thread only."""
+    old = {number: signal.signal(number, call) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from settings.errors import Interrupted, TrainingFailed, on_signals
+from settings.errors import Interrupted, PipelineError, TrainingFailed
+from settings.machine import on_signals
 from training.batches import seed_step
 from training.checkpoint import latest, load, roll_back, save
 from training.precision import Decisions
@@ -137,7 +138,7 @@ def train(task: Task, run: Run, accelerator: "Accelerator", decisions: Decisions
         save(run.work, seen, accelerator, decisions, shared, task.own_state(), curves.good)
 
     progress = _Progress(run, total, seen, accelerator.is_main_process)
-    with _stop_signal() as stop, ThreadPoolExecutor(1) as ahead:
+    with _stop_signal(accelerator.num_processes) as stop, ThreadPoolExecutor(1) as ahead:
         batch = None if finished else ahead.submit(task.read, seen)
         turns = _Turns(accelerator, run.save_every_seconds)
         while batch is not None:
@@ -255,10 +256,11 @@ class _Stop:
 
 
 @contextmanager
-def _stop_signal() -> Iterator[_Stop]:
+def _stop_signal(ranks: int) -> Iterator[_Stop]:
     """SIGTERM (a scheduler's pre-emption) and SIGINT set a flag, so that the step in hand ends and is saved.
 
-    A signal that found the training at its end is sent again, to whom it concerns then; an error says more than it.
+    A signal that found the training at its end is sent again, to whom it concerns then. An error says more than it; but
+    of several ranks one that lost its peer ends as the launcher bids it, which says who died.
     """
     stop = _Stop()
     received = []
@@ -267,7 +269,12 @@ def _stop_signal() -> Iterator[_Stop]:
         stop.requested = True
         received.append(number)
 
-    with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal):
-        yield stop
+    try:
+        with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal):
+            yield stop
+    except Exception as error:
+        if received and ranks > 1 and not isinstance(error, PipelineError):
+            os.kill(os.getpid(), received[0])
+        raise
     if received:
         os.kill(os.getpid(), received[0])

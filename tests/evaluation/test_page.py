@@ -2,6 +2,7 @@ import jinja2
 import pytest
 
 from evaluation.page import environment
+from settings.places import ROOT
 
 
 @pytest.mark.parametrize(
@@ -11,9 +12,9 @@ from evaluation.page import environment
      ("{{ '<b>' }}", "&lt;b&gt;")],
 )  # fmt: skip
 def test_how_pages_write_figures(template: str, written: str) -> None:
-    assert environment().from_string(template).render() == written
+    assert environment(ROOT / "evaluation").from_string(template).render() == written
 
 
 def test_a_name_that_is_not_given_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError):
-        environment().from_string("{{ missing }}").render()
+        environment(ROOT / "evaluation").from_string("{{ missing }}").render()

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from settings.errors import Interrupted, TrainingFailed, WrongEnvironment, on_signals
+from settings.errors import Interrupted, TrainingFailed, WrongEnvironment
+from settings.machine import on_signals
 from settings.places import Local
 from tests.training.ranks import run_two_ranks
 from tests.training.tiny import Tiny, run
 from training.checkpoint import latest
-from training.loop import train
+from training.loop import _stop_signal, train
 from training.ranks import start
 
 
@@ -106,6 +107,23 @@ def test_an_error_after_a_signal_is_what_is_raised(tmp_path: Path, machine) -> N
     ):
         train(task, run(tmp_path), *machine)
     assert not passed_on
+
+
+@pytest.mark.parametrize(
+    ("error", "passed"), [(RuntimeError("Connection closed by peer"), 1), (TrainingFailed("x"), 0)]
+)
+def test_a_rank_that_lost_its_peer_ends_of_the_launchers_signal(error: Exception, passed: int) -> None:
+    """The launcher knows which rank died; a rank of several that has a word for the user says it itself."""
+    passed_on: list[int] = []
+    with (
+        on_signals(signal.SIGTERM, call=lambda *_: passed_on.append(1)),
+        pytest.raises(type(error)),
+        _stop_signal(2) as stop,
+    ):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested and not passed_on
+        raise error
+    assert len(passed_on) == passed
 
 
 def scripted(task: Tiny, losses: list[float]) -> Tiny:
