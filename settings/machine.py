@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 
 def processor_name() -> str:
@@ -17,11 +18,14 @@ def processor_name() -> str:
 
 
 @contextmanager
-def on_signals(*numbers: int, call: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Signals call `call` inside; what they did before is put back afterwards. Main thread only."""
-    old = {number: signal.signal(number, call) for number in numbers}
+def on_signals(*numbers: int, call: Callable[[int, FrameType | None], None]) -> Iterator[dict[int, Any]]:
+    """Signals call `call` inside. Main thread only.
+
+    Yields, by number, what they do afterwards: what they did before, unless the block says otherwise there.
+    """
+    afterwards: dict[int, Any] = {number: signal.signal(number, call) for number in numbers}
     try:
-        yield
+        yield afterwards
     finally:
-        for number, handler in old.items():
+        for number, handler in afterwards.items():
             signal.signal(number, handler)

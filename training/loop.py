@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Row = dict[str, float]
-ASK_EVERY = 1.0  # seconds between two times that ranks agree on saving and stopping
+ASK_EVERY = 1.0  # most seconds between two times that ranks agree on saving and stopping
 
 
 class Task(Protocol):
@@ -246,7 +246,7 @@ class _Turns:
         if self.accelerator.num_processes > 1:
             every = self.accelerator.gather(torch.tensor(wishes, device=self.accelerator.device))
             wishes = every.reshape(-1, 3).amax(0).tolist()
-            self.next = min(100, max(1, int(ASK_EVERY / max(wishes[2], 1e-6))))
+            self.next = min(100, max(1, int(min(ASK_EVERY, self.every) / max(wishes[2], 1e-6))))
         self.asked, self.steps = now, 0
         return bool(wishes[0]), bool(wishes[0] or wishes[1])
 
@@ -270,8 +270,13 @@ def _stop_signal(ranks: int) -> Iterator[_Stop]:
         received.append(number)
 
     try:
-        with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal):
-            yield stop
+        with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal) as afterwards:
+            try:
+                yield stop
+            except PipelineError:
+                if ranks > 1:  # a second one, from the launcher, is on its way: this rank must live to say why it ends
+                    afterwards.update(dict.fromkeys(afterwards, signal.SIG_IGN))
+                raise
     except Exception as error:
         if received and ranks > 1 and not isinstance(error, PipelineError):
             os.kill(os.getpid(), received[0])

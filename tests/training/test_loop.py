@@ -126,6 +126,19 @@ def test_a_rank_that_lost_its_peer_ends_of_the_launchers_signal(error: Exception
     assert len(passed_on) == passed
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_rank_that_stops_outlives_the_second_signal_to_say_why(ranks: int) -> None:
+    """A scheduler signals every process; the launcher then passes its own on."""
+    again: list[int] = []
+    with on_signals(signal.SIGTERM, call=lambda *_: again.append(1)):
+        with pytest.raises(Interrupted), _stop_signal(ranks):
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise Interrupted("stopped")
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's own, which was ignored too
+    assert len(again) == (1 if ranks == 1 else 0)
+
+
 def scripted(task: Tiny, losses: list[float]) -> Tiny:
     """Validations, at 16, 32, …, give these losses in turn."""
     task.evaluate = lambda images_seen: {"val_loss": losses[images_seen // 16 - 1]}  # type: ignore[method-assign]
