@@ -26,7 +26,7 @@ demo: .venv/.installed
 	@python pipeline.py table
 
 test: .venv/.installed
-	python -m pytest
+	python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.installed
 	ruff check .
