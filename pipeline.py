@@ -98,7 +98,7 @@ def graph() -> None:
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Overwrite edits of params.yaml that no profile holds.")
 def profile(name: str, force: bool) -> None:
-    """Replace params.yaml by profiles/NAME.yaml (demo, demo-long, real-small, arms, arms-small, paper); render dvc.yaml."""
+    """Replace params.yaml by profiles/NAME.yaml (demo, demo-long, real-small, arms, arms-small, paper)."""
     from commands.graph import switch_profile
 
     switch_profile(name, force)
