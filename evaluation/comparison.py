@@ -12,7 +12,7 @@ from evaluation.compare import Comparison, Contrast
 from evaluation.comparison_figure import draw
 from evaluation.intervals import Estimate, verdict
 from evaluation.outputs import METRICS
-from evaluation.page import environment
+from evaluation.page import environment, signed
 from evaluation.pictures import data_uri
 from evaluation.table import PAPER
 from evaluation.verdict import LEAD, PREVALENCES, STATES
@@ -140,13 +140,14 @@ def paragraph(found: Comparison, about: About) -> str:
                                  "translated and original or restyled; the profile `arms` has."])  # fmt: skip
     confidence, level = found.rows[0].estimate.confidence, family(found, about)
     one, count = len(about.primary) == 1, len(about.primary)
+    by = {(c.variant, c.baseline): c for c in found.contrasts if c.metric == LEAD}
+    parts.append(_conclusion(about.primary, by, level, seeds))
     parts.append(
         f"Primary result: weighted log loss (lower is better) of one CNN and a linear head, {confidence:.0%} "
         f"intervals over patients{' and seeds' if seeds > 1 else ' alone'}; a difference is claimed where all seeds "
         f"have its sign and its interval at {level:.4g}"
         f"{'' if one else f' (Bonferroni over {count} contrasts)'} is without 0."
     )
-    by = {(c.variant, c.baseline): c for c in found.contrasts if c.metric == LEAD}
     for group in (group for group in about.groups if group.primary):
         parts += _group_words(group, by, level, seeds)
     if said := limits(about.groups):
@@ -155,7 +156,6 @@ def paragraph(found: Comparison, about: About) -> str:
     for name, why in about.left_out.items():
         reasons.setdefault(why.partition(": ")[2].partition(";")[0] or why, []).append(name)
     parts += [f"Not run, since {why}: {', '.join(names)}." for why, names in reasons.items()]
-    parts.append(_conclusion(about.primary, by, level, seeds))
     parts.append(
         "Table 1 and Figure 2 are paper-style: their rows mix CNNs that saw CT labels with CNNs that saw none, and are "
         "evidence of nothing about translation. All other contrasts of the table have one interval each and describe."
@@ -212,7 +212,8 @@ def _interval(found: Estimate) -> str:
     parts = f"patients {found.patients_se:.4f}"
     if found.seeds_se is not None:
         parts += f", seeds {found.seeds_se:.4f}"
-    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}; standard errors: {parts})"
+    ends = f"{signed(found.low, 4)} to {signed(found.high, 4)}"
+    return f"{signed(found.value, 4)} ({ends}; standard errors: {parts})"
 
 
 def _contrast(contrast: Contrast, kind: str, level: float) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """The figure of a comparison: label-fraction curves, primary differences, arms, and Figure 2, called paper-style."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from evaluation.arms import Group
@@ -14,9 +17,6 @@ from evaluation.plots import LOOKS, bars, fraction_lines, point
 from evaluation.style import COLOURS, STYLE, save
 from evaluation.table import start_names
 from evaluation.verdict import LEAD, PREVALENCES, STATES
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 DPI = 120
 Line = tuple[str, Estimate]  # what stands beside it, and the difference
@@ -28,46 +28,52 @@ def draw(
     """Write the PNG. `level`: confidence of the primary contrasts' thin lines; `note`: what the data can prove."""
     differences = {(c.variant, c.baseline): c.estimate for c in found.contrasts if c.metric == LEAD}
     primary, others = ([group for group in groups if bool(group.primary) == kind] for kind in (True, False))
+    panels: list[Callable[[Axes], None]] = []  # those that have something to show
+    for state in STATES:
+        if arms := [group for group in primary if group.state == state]:
+            panels.append(partial(_curve, found=found, groups=arms, state=state))
+    lines = [
+        (f"{group.name_of(pair)}\n{group.state}, {group.fraction:.0%}", differences[pair])
+        for group in primary
+        for pair in group.primary
+    ]
+    if lines:
+        title = "Primary: difference of weighted log loss\n(below 0: translated is better)"
+        panels.append(partial(_forest, lines=lines, level=level, title=title))
+    for state in STATES:
+        chosen = [group for group in others if group.state == state]
+        if lines := [(group.name_of(pair), differences[pair]) for group in chosen for pair in group.contrasts]:
+            title = f"Arms, {STATES[state]}:\ndifference of weighted log loss"
+            panels.append(partial(_forest, lines=lines, level=None, title=title))
+    if rows := _paper_rows(found, params):
+        panels.append(partial(_paper_style, found=found, params=params, shown=rows))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 3, figsize=(12.5, 7.4), layout="constrained")
-        for axis, state in zip(axes[0], STATES, strict=False):
-            _curve(axis, found, [group for group in primary if group.state == state], state)
-        lines = [
-            (f"{group.name_of(pair)}\n{group.state}, {group.fraction:.0%}", differences[pair])
-            for group in primary
-            for pair in group.primary
-        ]
-        _forest(axes[0, 2], lines, level, "Primary: difference of weighted log loss\n(below 0: translated is better)")
-        for axis, state in zip(axes[1], STATES, strict=False):
-            chosen = [group for group in others if group.state == state]
-            lines = [(group.name_of(pair), differences[pair]) for group in chosen for pair in group.contrasts]
-            _forest(axis, lines, None, f"Arms, {STATES[state]}:\ndifference of weighted log loss")
-        _paper_style(axes[1, 2], found, params)
+        columns = 2 if len(panels) in (2, 4) else 3
+        tall = max(1, -(-len(panels) // columns))
+        figure, axes = plt.subplots(
+            tall, columns, figsize=(4.2 * columns, 3.7 * tall), layout="constrained", squeeze=False
+        )
+        for axis, panel in zip_longest(axes.flat, panels):
+            (panel or Axes.set_axis_off)(axis)
         figure.suptitle(note, fontsize=8.5, color="#a03010", x=0.01, ha="left")
         save(figure, path, DPI)
 
 
-def _curve(axis: "Axes", found: Comparison, groups: Sequence[Group], state: str) -> None:
+def _curve(axis: Axes, found: Comparison, groups: Sequence[Group], state: str) -> None:
     """Loss by share of its half of the patients, a line an arm. An arm's interval is wider than a difference's."""
     arms: dict[str, dict[float, str]] = {}
     for group in groups:
         for arm, variant in group.arms.items():
             arms.setdefault(arm, {})[group.fraction] = variant
     axis.set_title(f"Label fraction, {STATES[state]}:\nweighted log loss", fontsize=9, loc="left")
-    if not arms:
-        axis.set_axis_off()
-        return
     floor = found.row(PREVALENCES, LEAD)
     fraction_lines(axis, label_fraction_curve(found, arms, LEAD), list(arms), floor.estimate.value if floor else None)
     axis.legend(fontsize=7.5)
 
 
-def _forest(axis: "Axes", lines: Sequence[Line], level: float | None, title: str) -> None:
+def _forest(axis: Axes, lines: Sequence[Line], level: float | None, title: str) -> None:
     """Differences, one under another: thick their intervals, thin those at `level`; a dot for each seed."""
     axis.set_title(title, fontsize=9, loc="left")
-    if not lines:
-        axis.set_axis_off()
-        return
     for y, (_, found) in enumerate(lines):
         if level:
             wide = found.at(level)
@@ -84,17 +90,18 @@ def _forest(axis: "Axes", lines: Sequence[Line], level: float | None, title: str
     axis.grid(visible=False, axis="y")
 
 
-def _paper_style(axis: "Axes", found: Comparison, params: Mapping[str, Any]) -> None:
-    """Loss by the number of CNNs and their pretraining; states are mixed, as the paper mixes them."""
-    axis.set_title("Figure 2, paper-style (mixes states):\nweighted log loss", fontsize=9, loc="left")
-    shown = {
+def _paper_rows(found: Comparison, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Variants of the paper's table, and others of several CNNs."""
+    return {
         name: entry
         for name, entry in params["variants"].items()
         if (entry.get("paper") or len(entry["cnns"]) > 1) and found.row(name, LEAD)
     }
-    if not shown:
-        axis.set_axis_off()
-        return
+
+
+def _paper_style(axis: Axes, found: Comparison, params: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
+    """Loss by the number of CNNs and their pretraining; states are mixed, as the paper mixes them."""
+    axis.set_title("Figure 2, paper-style (mixes states):\nweighted log loss", fontsize=9, loc="left")
     beside: dict[int, int] = {}
     seen: set[str] = set()
     names = start_names(params["prepare_photos"]["source"], params["imagenet"] is not None)

@@ -87,6 +87,7 @@ def test_a_true_difference_is_claimed_and_no_other(better: tuple[Comparison, Abo
     assert words.startswith(
         "Data: made up. 3 seeds of everything from the translator on, 1 fold: 320 test slices of 40"
     )
+    assert words.index("Claimed, of 4") < words.index("Primary result")  # what may be said comes first
     assert "Bonferroni over 4 contrasts" in words and "\n" not in words
     claims = [f"translated − {arm} (frozen, 100%) better" for arm in ("original", "restyled")]
     assert f"Claimed, of 4 contrasts: {'; '.join(claims)}." in words
