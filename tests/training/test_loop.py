@@ -116,7 +116,7 @@ def test_a_rank_that_lost_its_peer_ends_of_the_launchers_signal(error: Exception
     """The launcher knows which rank died; a rank of several that has a word for the user says it itself."""
     passed_on: list[int] = []
     with (
-        on_signals(signal.SIGTERM, call=lambda *_: passed_on.append(1)),
+        on_signals(signal.SIGTERM, signal.SIGINT, call=lambda *_: passed_on.append(1)),
         pytest.raises(type(error)),
         _stop_signal(2) as stop,
     ):
@@ -130,12 +130,11 @@ def test_a_rank_that_lost_its_peer_ends_of_the_launchers_signal(error: Exception
 def test_a_rank_that_stops_outlives_the_second_signal_to_say_why(ranks: int) -> None:
     """A scheduler signals every process; the launcher then passes its own on."""
     again: list[int] = []
-    with on_signals(signal.SIGTERM, call=lambda *_: again.append(1)):
+    with on_signals(signal.SIGTERM, signal.SIGINT, call=lambda *_: again.append(1)):  # puts pytest's own back
         with pytest.raises(Interrupted), _stop_signal(ranks):
             os.kill(os.getpid(), signal.SIGTERM)
             raise Interrupted("stopped")
         os.kill(os.getpid(), signal.SIGTERM)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's own, which was ignored too
     assert len(again) == (1 if ranks == 1 else 0)
 
 
