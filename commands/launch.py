@@ -225,7 +225,8 @@ def _stop_signals() -> Iterator[_Stop]:
     stop = _Stop()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        stop._number = 0 if stop.seen else number  # once: a scheduler's own goes to the ranks as well
+        if not stop.seen:  # once: a scheduler's own goes to the ranks as well
+            stop._number = number
         stop.seen = True
 
     with on_signals(signal.SIGTERM, signal.SIGINT, call=on_signal):

@@ -219,3 +219,13 @@ def test_accelerates_silent_single_process_is_refused(monkeypatch: pytest.Monkey
         check_launcher()
     monkeypatch.setenv("RANK", "0")
     check_launcher()
+
+
+def test_the_first_of_two_signals_is_passed_on_and_no_other() -> None:
+    """DVC's death sends a second one, now and then before the first was passed on."""
+    with launching._stop_signals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.pop() == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.seen and not stop.pop()
