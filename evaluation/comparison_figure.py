@@ -48,7 +48,7 @@ def draw(
     if rows := _paper_rows(found, params):
         panels.append(partial(_paper_style, found=found, params=params, shown=rows))
     with plt.rc_context(STYLE):
-        columns = 2 if len(panels) in (2, 4) else 3
+        columns = 2 if len(panels) == 4 else max(1, min(3, len(panels)))
         tall = max(1, -(-len(panels) // columns))
         figure, axes = plt.subplots(
             tall, columns, figsize=(4.2 * columns, 3.7 * tall), layout="constrained", squeeze=False
