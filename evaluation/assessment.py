@@ -1,6 +1,6 @@
 """Everything that is said of one trained head: what was chosen on val, and what it gives on test, with intervals.
 
-The same for slices and for patients (`evaluation.patients`). Nothing here reads a test label before the thresholds,
+The same for slices and for scans (`evaluation.scans`). Nothing here reads a test label before the thresholds,
 temperatures and regressions are fixed.
 """
 
@@ -22,8 +22,8 @@ from evaluation.intervals import difference, estimate
 from evaluation.metrics import FEW, Floats, class_patients, label_weights, log_losses, sigmoid
 from evaluation.operating import predictive_values_of, sensitivity_of, specificity_of, threshold_at
 from evaluation.parameters import Evaluate
-from evaluation.patients import as_json, by_maximum, fit_aggregate, out_of_fold
 from evaluation.resampling import average_precision_of, draw_patients, mean_of, owners
+from evaluation.scans import as_json, by_maximum, fit_aggregate, out_of_fold
 from evaluation.scores import Scores
 
 Record = dict[str, Any]
@@ -36,18 +36,18 @@ CURVE = ("level", "label", "scaled", "answered", "observed", "count")  # columns
 def assess_all(
     val: Scores, test: Scores, labels: Sequence[str], parameters: Evaluate
 ) -> tuple[Record, list[Record], dict[str, Scores]]:
-    """The levels `slices`, `patients-maximum`, `patients-aggregate`; their reliability curves; their scores on test."""
+    """The levels `slices`, `scans-maximum`, `scans-aggregate`; their reliability curves; their scores on test."""
     aggregate = fit_aggregate(val, parameters.top)
     levels = {
         "slices": (val, test),
-        "patients-maximum": (by_maximum(val), by_maximum(test)),
-        "patients-aggregate": (out_of_fold(val, parameters.top), aggregate(test)),
+        "scans-maximum": (by_maximum(val), by_maximum(test)),
+        "scans-aggregate": (out_of_fold(val, parameters.top), aggregate(test)),
     }
     found, curves = {}, []
     for level, (chosen_on, counted_on) in levels.items():
         found[level], rows = assess(chosen_on, counted_on, labels, parameters)
         curves += [{"level": level, **row} for row in rows]
-    found["patients-aggregate"]["regression"] = as_json(aggregate, list(labels))
+    found["scans-aggregate"]["regression"] = as_json(aggregate, list(labels))
     return found, curves, {level: counted_on for level, (_, counted_on) in levels.items()}
 
 

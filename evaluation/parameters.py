@@ -29,7 +29,7 @@ class Evaluate(Parameters):
     sensitivity: Share  # on val; the specificity there is counted on test
     specificity: Share  # on val; the sensitivity there is counted on test
     prevalence: Share  # for which predictive values are stated
-    top: int = Field(ge=1)  # highest slices of a patient whose mean the aggregate takes
+    top: int = Field(ge=1)  # highest slices of a scan whose mean the aggregate takes
     occlude: int = Field(ge=0)  # positive test slices, at most, beside those shown, whose places are occluded in turn
 
 

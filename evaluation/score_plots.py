@@ -18,7 +18,7 @@ GRID = np.linspace(0, 1, 101)
 EDGE = 3e-4  # answers and shares nearer to 0 or 1 stand on the edge of the reliability plot
 DPI = 110
 ACROSS = 3  # panels in a line
-LEVELS = {"slices": "slices", "patients-aggregate": "patients, aggregate fitted on val"}  # those that are drawn
+LEVELS = {"slices": "slices", "scans-aggregate": "scans, aggregate fitted on val"}  # those that are drawn
 
 
 def write_curves(path: Path, axis: str, curves: Mapping[str, Floats], labels: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """evaluate@<variant>: a head's scores on val and test, every figure drawn from them, and what the head looked at.
 
-One of the two stages that read test labels. Temperatures, thresholds and the patients' regression are fitted on val.
+One of the two stages that read test labels. Temperatures, thresholds and the scans' regression are fitted on val.
 """
 
 from pathlib import Path
@@ -44,7 +44,8 @@ def run(job: Job) -> None:
     head, inputs = open_head(of_head, sources, lambda side: job.input(f"artifacts/ct/images-{side}"))
     head.to(accelerator.device)
     logits = predict_logits(head, inputs, rows, parameters.batch, accelerator, decisions)
-    table = score_table(slices, logits, LABELS)
+    series = pq.read_table(sources[0] / "index.parquet", columns=["series"]).column("series").take(rows)
+    table = score_table(slices, logits, LABELS, series.to_pylist())
     test = scores_of(table, LABELS)
     cases = choose_cases(test, LABELS)
     falls = None

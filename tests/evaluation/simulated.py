@@ -28,7 +28,8 @@ def made_scores(seed: int, patients: int = 60, slices: int = 8, skill: float = 1
     habit = np.repeat(rng.normal(size=(patients, 6)), slices, axis=0)
     logits = skill * 2 * (truth - 0.5) + rng.normal(size=truth.shape) + 0.5 * habit
     who = [f"{prefix}{n // slices:03d}" for n in range(len(truth))]
-    return Scores([f"{prefix}{n:05d}" for n in range(len(truth))], who, truth, logits)
+    scans = [f"scan-{patient}" for patient in who]
+    return Scores([f"{prefix}{n:05d}" for n in range(len(truth))], who, truth, logits, scans)
 
 
 def table_of(*parts: tuple[str, Scores]) -> pa.Table:
@@ -37,6 +38,7 @@ def table_of(*parts: tuple[str, Scores]) -> pa.Table:
         "id": [id_ for _, scores in parts for id_ in scores.ids],
         "patient": [who for _, scores in parts for who in scores.patients],
         "part": [name for name, scores in parts for _ in scores.ids],
+        "series": [scan for _, scores in parts for scan in scores.series],
     }
     truth, logits = (np.concatenate([getattr(s, name) for _, s in parts]) for name in ("truth", "logits"))
     columns |= {label: truth[:, i] for i, label in enumerate(LABELS)}

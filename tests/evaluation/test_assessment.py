@@ -31,7 +31,7 @@ def test_figures_are_those_of_scikit_learn(found: dict[str, Any]) -> None:
     temperature = one["calibration"]["temperature"]
     after = one["calibration"]["log_loss"]["after"]["value"]
     assert after == pytest.approx(log_loss(TEST.truth[:, 4], sigmoid(TEST.logits[:, 4] / temperature)))
-    assert found["patients-maximum"]["count"] == found["patients-maximum"]["patients"] == 60
+    assert found["scans-maximum"]["count"] == found["scans-maximum"]["patients"] == 60
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
@@ -47,7 +47,7 @@ def test_an_operating_point_is_counted_on_test(found: dict[str, Any]) -> None:
 
 def chosen(record: dict[str, Any]) -> list[Any]:
     """All that is fitted or chosen, of every level."""
-    found = [record["patients-aggregate"]["regression"]]
+    found = [record["scans-aggregate"]["regression"]]
     for level in record.values():
         for label in level["labels"].values():
             found.append(label["calibration"]["temperature"])

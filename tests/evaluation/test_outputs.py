@@ -36,7 +36,7 @@ def test_what_an_evaluation_leaves(tmp_path: Path) -> None:
     rows = read(tmp_path / "reliability.csv")
     chosen = [row for row in rows if (row["level"], row["label"], row["scaled"]) == ("slices", "any", "0")]
     assert sum(int(row["count"]) for row in chosen) == 160
-    assert {row["level"] for row in rows} == {"slices", "patients-maximum", "patients-aggregate"}
+    assert {row["level"] for row in rows} == {"slices", "scans-maximum", "scans-aggregate"}
     for name in ("curves", "reliability"):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert image.width > 600

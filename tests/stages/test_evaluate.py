@@ -28,10 +28,12 @@ SPLIT = [f"artifacts/split/{name}.parquet" for name in ("parts", "labels-val", "
 def made_job(root: Path, monkeypatch: pytest.MonkeyPatch, order: slice = slice(None)) -> Job:
     """Two features folders with the slices of the split; b's in another order if asked for."""
     make_split(root)
-    ids = pq.read_table(root / f"artifacts/ct/hu-{HU_SIDE}/index.parquet").column("id").to_pylist()
+    index = pq.read_table(root / f"artifacts/ct/hu-{HU_SIDE}/index.parquet", columns=["id"])
+    ids = index.column("id").to_pylist()
     for name, chosen in (("a", ids), ("b", ids[order])):
         (root / "artifacts/features" / name).mkdir(parents=True)
-        pq.write_table(pa.table({"id": chosen}), root / f"artifacts/features/{name}/index.parquet")
+        series = [f"scan-{id_[:-1]}" for id_ in chosen]  # of ten slices
+        pq.write_table(pa.table({"id": chosen, "series": series}), root / f"artifacts/features/{name}/index.parquet")
     (root / "artifacts/vit/two").mkdir(parents=True)
     (root / "artifacts/vit/two/model.safetensors").write_bytes(b"abc")
     entry = {key: value for key, value in ENTRY.items() if key in Variant.model_fields}
@@ -63,8 +65,9 @@ def test_scores_belong_to_their_slices(tmp_path: Path, monkeypatch: pytest.Monke
     assert (asked["folder"], asked["sources"]) == ("two", ["a", "b"])
     folder = job.out("artifacts/evaluation/two")
     scores = pq.read_table(folder / "scores.parquet")
-    assert scores.column_names == ["id", "patient", "part", *LABELS, *(f"logit_{label}" for label in LABELS)]
+    assert scores.column_names == ["id", "patient", "part", "series", *LABELS, *(f"logit_{label}" for label in LABELS)]
     assert set(scores["part"].to_pylist()) == {"val", "test"} and scores.num_rows == 40
+    assert scores["series"].to_pylist() == [f"scan-{id_[:-1]}" for id_ in scores["id"].to_pylist()]
     rows = np.array([int(id_[1:]) for id_ in scores["id"].to_pylist()])
     np.testing.assert_allclose(scores["logit_any"].to_numpy(), rows / 40 - 1, rtol=1e-6)
     test = scores.filter(np.array(scores["part"].to_pylist()) == "test")
@@ -78,7 +81,7 @@ def test_scores_belong_to_their_slices(tmp_path: Path, monkeypatch: pytest.Monke
     assert metrics["weighted_log_loss"] == pytest.approx(log_loss(truth.ravel(), p.ravel(), sample_weight=weight))
     assert metrics["auc_any"] is None  # five patients are too few
     details = json.loads((folder / "details.json").read_text())
-    assert details["levels"]["patients-maximum"]["patients"] == 5
+    assert details["levels"]["scans-maximum"]["patients"] == 5
     assert details["val"]["slices"] == details["test"]["slices"] == 20
     card = read_card(folder, "evaluation")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1: of 'abc'
