@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: demo test check fuzz requirements help
 
 help:
-	@echo "make demo          environment, every stage on embedded data, Table 1 and the report (10 to 20 minutes)"
+	@echo "make demo          environment, every stage on embedded data, Table 1 and the report (20 minutes on two cores)"
 	@echo "make test          environment, tests"
 	@echo "make check         environment, ruff, mypy, import-linter"
 	@echo "make fuzz          200,000 damaged DICOM files against the reader (about 6 minutes); FIRST=N for others"

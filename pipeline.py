@@ -58,16 +58,14 @@ def stage(name: str, adopt: str | None) -> None:
 
 @main.command()
 @click.option("--scale", metavar="WHAT", help="rsna-imagenet, a profile or a file of parameters: what it would take.")
-@click.option("--measure", is_flag=True, help="Write FILE from what the stages of this checkout took.")
+@click.option("--measure", is_flag=True, help="Write FILE (work/machine.json) from what the stages of this checkout took.")
 @click.option(
     "--machine",
     metavar="FILE",
-    default="work/machine.json",
-    show_default=True,
     type=click.Path(path_type=Path),
-    help="Rates of a machine.",
+    help="Rates of a machine; work/machine.json where --measure wrote it, else those that the project comes with.",
 )
-def plan(scale: str | None, measure: bool, machine: Path) -> None:
+def plan(scale: str | None, measure: bool, machine: Path | None) -> None:
     """List what `dvc repro` would run, in order, and why.
 
     With --scale: time, disk, memory and device hours of each stage at that size, from rates that --measure took of a

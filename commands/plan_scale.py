@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from stages.scale import Counts, Machine, Measured, Row, drawn_counts, loads, pr
 # RSNA 2019's stage 2 training set, and ILSVRC 2012's train and val parts, through the paper's parameters.
 RSNA_IMAGENET = Counts(752_803, 1_281_167, 50_000)
 MANIFESTS = ("data/ct.csv", "data/photos.csv")
+OWN, SHIPPED = Path("work/machine.json"), Path("benchmarks/results/machine.json")  # --measure's, and one of the project's
 
 
-def write_machine(path: Path) -> None:
+def write_machine(given: Path | None) -> None:
     """Write what the stages of this checkout took, by their provenance and `params.yaml`; BadParameter for none."""
+    path = given or ROOT / OWN
     params = load_yaml(ROOT / "params.yaml")
     validate(params)
     machine = machine_of(params, counts_of(params, "params.yaml"), ROOT / "artifacts")
@@ -40,15 +43,21 @@ def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machi
             others.append(record["stage"])
         elif "seconds" in record:
             records[record["stage"]] = record
-    if others:
-        print(f"left out, run elsewhere or with other parameters: {', '.join(others)}")
     networks = [record for record in records.values() if "computing" in record]
+    computed = Counter(json.dumps(_how(record)) for record in networks).most_common(1)
+    for record in networks:
+        if json.dumps(_how(record)) != computed[0][0]:
+            others.append(record["stage"])
+            del records[record["stage"]]
+    if others:
+        print(f"left out, run elsewhere, otherwise or with other parameters: {', '.join(others)}")
+    networks = [record for record in networks if record["stage"] in records]
     if not networks:
         raise BadParameter(
             "plan --measure: no stage with networks has run here with params.yaml as it is; "
             "run `dvc repro` with the demo's profile first"
         )
-    computing = networks[-1]["computing"]
+    computing = networks[0]["computing"]
     ranks = int(computing["ranks"])
     start_s = min(record["seconds"] for record in networks)
     measured = [
@@ -76,8 +85,15 @@ def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machi
     )
 
 
-def print_scale(what: str, path: Path) -> None:
-    """Print what a run of these parameters would take on the machine that the file describes."""
+def print_scale(what: str, given: Path | None) -> None:
+    """Print what a run of these parameters would take on the machine that the file describes.
+
+    Without one: on this machine, once --measure has been here; before, on the one whose rates the project comes with.
+    """
+    own = ROOT / OWN
+    path = given or (own if own.is_file() else ROOT / SHIPPED)
+    if path == ROOT / SHIPPED:
+        print(f"by the rates in {SHIPPED}: of another machine, perhaps; `pipeline.py plan --measure` takes this one's")
     if not path.is_file():
         raise BadParameter(f"--machine: there is no {path}; run `python pipeline.py plan --measure` after a demo")
     machine = read_section(Machine, json.loads(path.read_text(encoding="utf-8")), path.name)
@@ -89,7 +105,7 @@ def print_scale(what: str, path: Path) -> None:
         f"{machine.cores} cores, {machine.devices} × {machine.device} in {machine.precision}"
     )
     table = Table(box=None, pad_edge=False)
-    for heading in ("stage", "time", "disk GB", "memory GB", f"{machine.device} h", "rate"):
+    for heading in ("stage", "time", "disk GB", "RAM GB", f"{machine.device} h", "rate"):
         table.add_column(heading, justify="left" if heading in ("stage", "rate") else "right", no_wrap=True)
     for row in rows:
         table.add_row(row.stage, *cells(row))
@@ -118,6 +134,11 @@ def asked(what: str) -> tuple[dict[str, Any], Counts]:
     params = load_yaml(path)
     validate(params)
     return params, RSNA_IMAGENET if what == "rsna-imagenet" else counts_of(params, what)
+
+
+def _how(record: dict[str, Any]) -> list[Any]:
+    """What decides how fast a stage's networks run, beside the processor."""
+    return [record["computing"].get(name) for name in ("torch_device", "precision", "ranks")]
 
 
 def _part_of(part: Any, whole: Any) -> bool:

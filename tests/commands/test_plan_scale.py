@@ -47,9 +47,10 @@ def test_rates_are_read_from_the_provenance_of_what_ran(tmp_path: Path, capsys: 
     provenance(tmp_path, "gan-audit", computing=COMPUTING)  # of a version that noted no seconds
     provenance(tmp_path, "report", seconds=1, parameters={"seed": 0, "report": {"dpi": 7}})  # not the demo's
     provenance(tmp_path, "split-ct", seconds=1, processor="of a colleague")
+    provenance(tmp_path, "vit-train@vit", seconds=3.0, memory_mb=400, computing=COMPUTING | {"precision": "bf16"})
     machine = machine_of(params, Counts(100, 0, 0), tmp_path)
     assert [one.stage for one in machine.stages] == ["prepare-ct", "gan-train"]
-    assert "with other parameters: report, split-ct" in capsys.readouterr().out
+    assert "with other parameters: report, split-ct, vit-train@vit" in capsys.readouterr().out
     assert (machine.start_s, machine.start_mb, machine.devices, machine.device) == (10, 500, 2, "cpu")
     (tmp_path / "machine.json").write_text(json.dumps(machine.model_dump()))
     print_scale("demo", tmp_path / "machine.json")
@@ -91,3 +92,12 @@ def test_scales_are_profiles_files_and_the_papers_data(tmp_path: Path, monkeypat
     assert asked("paper")[1] == Counts(7, 6, 2)
     with pytest.raises(BadParameter, match=r"--machine: there is no .*run `python pipeline.py plan --measure`"):
         print_scale("demo", tmp_path / "none.json")
+
+
+def test_without_a_measurement_the_projects_rates_are_taken_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    if (ROOT / plan_scale.OWN).is_file():
+        pytest.skip("this checkout has rates of its own")
+    print_scale("demo", None)
+    out = capsys.readouterr().out
+    assert "by the rates in benchmarks/results/machine.json" in out and "extrapolated" in out
+    assert all(line.endswith("measured") for line in out.splitlines() if line.startswith("vit-train@"))
