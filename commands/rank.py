@@ -38,8 +38,8 @@ def is_accelerate() -> bool:
     return "ACCELERATE_MIXED_PRECISION" in os.environ
 
 
-def die_with_launcher() -> None:
-    """Have SIGTERM when the launcher is gone (after its `kill -9`), so that a training saves and ends."""
+def end_with_parent() -> None:
+    """Have SIGTERM when who started this process is gone (after its `kill -9`), so that a training saves and ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

@@ -31,7 +31,7 @@ def run_stage(name: str, adopt: str | None = None) -> None:
     rank.check_launcher()
     order = os.environ.get(rank.ORDER)
     if "RANK" in os.environ:
-        rank.die_with_launcher()
+        rank.end_with_parent()
         _run_as_rank(name, adopt, Path(order) if order else None)
     elif order:  # of `launch`: this is one of several machines, or a rank that nobody gave a number
         start_as_machine(Path(order))

@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict, replace
@@ -46,6 +48,13 @@ def run(job):
         raise Interrupted("stand-in: stopped at 8 of 16 images")
     if what in ("one fails", "one is killed"):
         time.sleep(100)
+"""
+LAUNCHER = """
+import json, sys
+from commands.launch import Plan, launch
+from settings.places import Launch, Local
+from stages import run
+launch(run.from_json(sys.argv[1]), Local(launch=Launch(command=sys.argv[2])), Plan(2, machines=2), False)
 """
 
 
@@ -179,6 +188,23 @@ def test_a_command_starts_each_machines_part(
     launch(stage, Local(launch=Launch(command=f"bash {both}")), plan, one_each)
     ranks = {path.name: path.read_text() for path in stage.folder.glob("rank-*")}
     assert ranks == ({f"rank-{k}": "2 " for k in range(2)} if one_each else {f"rank-{k}": "4 4" for k in range(4)})
+
+
+def test_kill_9_of_the_launcher_is_sigterm_to_what_it_started(stage: run.Prepared, tmp_path: Path) -> None:
+    """As `srun` and `ssh.sh` are started, which pass it on."""
+    (tmp_path / "starts.sh").write_text("trap 'touch told; exit' TERM\ntouch ready\nwhile :; do sleep 0.02; done\n")
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, run.to_json(stage), "bash starts.sh"], cwd=tmp_path)
+    wait_for(tmp_path / "ready")
+    launcher.kill()
+    launcher.wait()
+    wait_for(tmp_path / "told")
+
+
+def wait_for(path: Path) -> None:
+    patience = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < patience
+        time.sleep(0.02)
 
 
 CONFIGURATIONS = {  # ranks, machines
