@@ -81,6 +81,20 @@ def error_once(folder: Path) -> Iterator[None]:
         sys.exit(getattr(error, "exit_status", 1))
 
 
+@contextmanager
+def error_once_a_machine() -> Iterator[None]:
+    """For ranks that share no folder yet: of a launcher's, the first says an error, and the launcher ends the others.
+
+    A rank that is not ended had an error alone, and says it. Tasks of an array, which no launcher ends, say their own.
+    """
+    try:
+        yield
+    except PipelineError:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            time.sleep(GRACE)
+        raise
+
+
 def forget_failure(folder: Path) -> None:
     """Before ranks start: none has failed."""
     (folder / "failed.json").unlink(missing_ok=True)

@@ -62,19 +62,33 @@ def _run_as_rank(name: str, adopt: str | None, order: Path | None) -> None:
     if order:
         rank.work_as_rank(run.Prepared(**json.loads(order.read_text())["stage"]))
         return
-    declaration = declared(name)
-    if not declaration["ranks"] and not declaration["shares"] and os.environ.get("WORLD_SIZE") != "1":
-        raise WrongEnvironment(f"{name} runs in one process; start it without torchrun, accelerate or RANK")
+    with rank.error_once_a_machine():
+        declaration = declared(name)
+        if not declaration["ranks"]:
+            _run_share(name, declaration, adopt)
+            return
     if os.environ["RANK"] != "0":
-        rank.work_as_rank(rank.receive() if declaration["ranks"] else _prepare(name, declaration, adopt, clear=False))
+        rank.work_as_rank(rank.receive())
         return
     with hold_lock(name), _interruptible(name):
         prepared = _prepare(name, declaration, adopt)
         rank.forget_failure(prepared.folder)
-        if declaration["ranks"]:
-            rank.hand_over(prepared)
+        rank.hand_over(prepared)
         with rank.error_once(prepared.folder), _interruptible(name):  # asks although another rank may say why it ends
             run.work(prepared)
+        run.finish(prepared, declaration["params"])
+
+
+def _run_share(name: str, declaration: dict[str, Any], adopt: str | None) -> None:
+    """One of the processes that meet in `work/` alone, such as an array's tasks; rank 0 records."""
+    if not declaration["shares"] and os.environ.get("WORLD_SIZE") != "1":
+        raise WrongEnvironment(f"{name} runs in one process; start it without torchrun, accelerate or RANK")
+    if os.environ["RANK"] != "0":
+        run.work(_prepare(name, declaration, adopt, clear=False))
+        return
+    with hold_lock(name), _interruptible(name):
+        prepared = _prepare(name, declaration, adopt)
+        run.work(prepared)
         run.finish(prepared, declaration["params"])
 
 

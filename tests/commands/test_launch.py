@@ -49,6 +49,17 @@ def run(job):
     if what in ("one fails", "one is killed"):
         time.sleep(100)
 """
+DECLARED = """
+from settings.errors import BadParameter
+
+def declared(name):
+    if name != "stand-in":
+        raise BadParameter(f"there is no stage '{name}'")
+    return {
+        "module": "stages/stand_in.py", "deps": [], "code": CODE, "params": ["seed"], "outs": [],
+        "ranks": True, "shares": False,
+    }
+"""
 LAUNCHER = """
 import json, sys
 from commands.launch import Plan, launch
@@ -205,6 +216,39 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < patience
         time.sleep(0.02)
+
+
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
+ACCELERATE = ("accelerate.commands.launch", "--config_file", str(ROOT / "launch/gpu-8.yaml"), "--num_processes=2")
+
+
+def by_hand(stage: run.Prepared, launcher: tuple[str, ...], name: str, what: str) -> subprocess.CompletedProcess[str]:
+    """A user's own `torchrun … pipeline.py stage NAME`."""
+    where = stage.folder.parent.parent.parent
+    (where / "commands/declared.py").write_text(DECLARED.replace("CODE", repr(list(stage.code))))
+    command = [sys.executable, "-m", *launcher, "pipeline.py", "stage", name]
+    environment = {**os.environ, "STAND_IN": what, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_a_users_own_launch_works_in_two_ranks_and_records_once(
+    launcher: tuple[str, ...], stage: run.Prepared, tmp_path: Path
+) -> None:
+    done = by_hand(stage, launcher, "stand-in", "nothing")
+    assert done.returncode == 0, done.stderr
+    ranks = {path.name: path.read_text() for path in tmp_path.glob("work/stand-in/*/rank-*")}
+    assert ranks == {"rank-0": "2 ", "rank-1": "2 "}
+    assert (tmp_path / "artifacts/provenance/stand-in.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("stand-in", "error: raw.ct: /nowhere does not exist"), ("stand-out", "error: there is no stage 'stand-out'")],
+)
+def test_an_error_of_a_users_own_ranks_is_said_once(name: str, said: str, stage: run.Prepared) -> None:
+    done = by_hand(stage, TORCHRUN, name, "all refuse")
+    assert done.returncode and done.stderr.count(said) == done.stderr.count("error: ") == 1, done.stderr
 
 
 CONFIGURATIONS = {  # ranks, machines

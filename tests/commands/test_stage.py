@@ -1,0 +1,51 @@
+"""One stage in this process, a stand-in: what its launch is, who says what, when it ends."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from commands import rank, stage
+from settings.errors import BadInput
+from stages import run
+from stages.run import Job
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a stage that does what is given, of several ranks (`ranks`), of shares (`shares`) or of neither."""
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    for module in (run, stage):
+        monkeypatch.setattr(module, "work_root", lambda: tmp_path / "work")
+    monkeypatch.setattr(run, "_loaded", set)
+    monkeypatch.setattr(rank, "end_with_parent", lambda: None)  # of the tests' own process
+
+    def start(body: Callable[[Job], None], **kind: bool) -> None:
+        module = ModuleType("stages.fake")
+        module.run = body  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "stages.fake", module)
+        declared: dict[str, Any] = {"module": "stages/fake.py", "deps": [], "code": [], "params": ["seed"], "outs": []}
+        monkeypatch.setattr(stage, "declared", lambda _: {**declared, "ranks": False, "shares": False, **kind})
+        stage.run_stage("fake")
+
+    return start
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_each_task_of_an_array_says_its_own_error(
+    number: str, start: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another failed before: their logs are not one."""
+
+    def body(job: Job) -> None:
+        rank.claim(job.work, BadInput("of another task"))
+        raise BadInput("raw.ct: /nowhere does not exist")
+
+    monkeypatch.setenv("RANK", number)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(BadInput, match="nowhere"):
+        start(body, shares=True)
