@@ -19,7 +19,7 @@ import psutil
 
 from commands import rank
 from commands.declared import declared
-from commands.launch import launch, read_plan, start_as_machine
+from commands.launch import Plan, launch, read_plan, start_as_machine
 from settings.errors import Interrupted, WrongEnvironment
 from settings.machine import on_signals
 from settings.places import load_local, work_root
@@ -45,7 +45,7 @@ def _run_alone(name: str, adopt: str | None) -> None:
     local = load_local()
     with hold_lock(name), _interruptible(name):
         _end_with_dvc()
-        plan = read_plan(local)
+        plan = read_plan(local) if declaration["ranks"] or declaration["shares"] else Plan(1)
         prepared = _prepare(name, declaration, adopt)
         shared = declaration["shares"] and plan.machines > 1
         if (declaration["ranks"] and plan.is_launch and not rank.is_accelerate()) or shared:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from commands import rank, stage
-from settings.errors import BadInput
+from settings.errors import BadInput, WrongEnvironment
+from settings.places import ROOT, Launch, Local
 from stages import run
 from stages.run import Job
 
@@ -49,3 +50,18 @@ def test_each_task_of_an_array_says_its_own_error(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(BadInput, match="nowhere"):
         start(body, shares=True)
+
+
+def test_a_stage_of_one_process_does_not_ask_for_machines(
+    start: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chain of jobs names one configuration for all of them, and starts this stage on one node."""
+    many = Local(launch=Launch(config=ROOT / "launch/nodes-2x8.yaml"))
+    monkeypatch.setattr(stage, "load_local", lambda: many)
+    did: list[str] = []
+    start(lambda job: did.append(job.name))
+    assert did == ["fake"]
+    for kind in ("ranks", "shares"):
+        with pytest.raises(WrongEnvironment, match=r"launch\.command"):
+            start(lambda job: did.append(job.name), **{kind: True})
+    assert did == ["fake"]
