@@ -1,15 +1,19 @@
 """One stage in this process, a stand-in: what its launch is, who says what, when it ends."""
 
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from commands import rank, stage
 from settings.errors import BadInput, WrongEnvironment
+from settings.machine import on_signals
 from settings.places import ROOT, Launch, Local
 from stages import run
 from stages.run import Job
@@ -65,3 +69,18 @@ def test_a_stage_of_one_process_does_not_ask_for_machines(
         with pytest.raises(WrongEnvironment, match=r"launch\.command"):
             start(lambda job: did.append(job.name), **{kind: True})
     assert did == ["fake"]
+
+
+def test_dvc_that_ends_between_two_questions_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise psutil.NoSuchProcess(1)
+
+    told = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        told.set()
+
+    monkeypatch.setattr(stage, "_dvc_above", lambda: SimpleNamespace(is_running=lambda: True, status=gone))
+    with on_signals(signal.SIGTERM, call=on_signal):
+        stage._end_with_dvc()
+        assert told.wait(timeout=60)
