@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from commands.launch import Plan, launch, read_plan
 from commands.rank import check_launcher, claim, reported
 from commands.stage import run_stage
 from settings.errors import BadInput, BadParameter, Interrupted, PipelineError, TrainingFailed, WrongEnvironment
-from settings.places import ROOT, Launch, Local
+from settings.places import ROOT, Launch, Local, load_local
 from stages import run
 
 STAGE = """
@@ -264,6 +265,18 @@ def test_accelerate_and_the_launch_read_a_configuration_alike(path: Path) -> Non
     assert (ours.ranks, ours.machines) == CONFIGURATIONS[path.stem] == (theirs.num_processes, theirs.num_machines)
     assert ours.cpu == theirs.use_cpu == ("gpu" not in path.stem and path.stem != "nodes-2x8")
     assert ours.address == "node-0"
+
+
+def test_the_guides_local_yaml_can_be_copied(tmp_path: Path) -> None:
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/guide.md").read_text(encoding="utf-8"), re.S)
+    assert block
+    (tmp_path / "local.yaml").write_text(block[1])
+    local = load_local(tmp_path)
+    assert (local.compile, read_plan(local).ranks, str(local.raw.weights)) == (None, 8, "/data/weights")
+    (tmp_path / "local.yaml").write_text(
+        block[1].replace("  config:", "  # config:").replace("# processes:", "processes:")
+    )
+    assert read_plan(load_local(tmp_path)).ranks == 2
 
 
 def test_a_launch_that_cannot_be_is_refused(tmp_path: Path) -> None:
