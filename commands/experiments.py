@@ -5,12 +5,10 @@ artifacts change. What an experiment shares with those before it is taken from D
 interrupted goes on from its state in `work/`, which is that of the checkout.
 """
 
-import ctypes
 import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,6 +18,7 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
+from commands.rank import end_with_parent
 from settings.errors import BadArtifact, BadParameter, TrainingFailed
 from stages.graph import Declaration
 
@@ -101,7 +100,7 @@ def run(root: Path, experiment: Experiment) -> None:
     settings = [word for setting in experiment.settings for word in ("-S", setting)]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", experiment.name, *settings]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages are `python …`
-    child = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, preexec_fn=_end_with_parent)
+    child = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, preexec_fn=end_with_parent)
     if status := child.wait():
         raise TrainingFailed(
             f"experiment {experiment.name}: dvc ended with status {status}; its error is above. Stages that were "
@@ -141,11 +140,6 @@ def _git(root: Path, *words: str) -> str:
     if done.returncode:
         raise BadParameter(f"git {words[0]}: {done.stderr.strip()}; experiments need a git repository with a commit")
     return done.stdout
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _sweep(root: Path) -> None:

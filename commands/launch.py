@@ -21,7 +21,7 @@ from types import FrameType
 
 import psutil
 
-from commands.rank import ORDER, claim, error_once, forget_failure, reported
+from commands.rank import ORDER, claim, end_with_parent, error_once, forget_failure, reported
 from settings.errors import BadParameter, Interrupted, TrainingFailed, WrongEnvironment
 from settings.loader import load_yaml
 from settings.machine import on_signals
@@ -97,7 +97,7 @@ def launch(prepared: run.Prepared, local: Local, plan: Plan, one_each: bool) -> 
     environment = {**os.environ, ORDER: str(order)}
     command = [*shlex.split(local.launch.command), sys.executable, str(ROOT / "pipeline.py"), "stage", prepared.name]
     with _stop_signals() as stop:
-        child = subprocess.Popen(command, env=environment, cwd=ROOT)
+        child = subprocess.Popen(command, env=environment, cwd=ROOT, preexec_fn=end_with_parent)
         while child.poll() is None:
             if number := stop.pop():
                 child.send_signal(number)

@@ -38,8 +38,8 @@ def is_accelerate() -> bool:
     return "ACCELERATE_MIXED_PRECISION" in os.environ
 
 
-def die_with_launcher() -> None:
-    """Have SIGTERM when the launcher is gone (after its `kill -9`), so that a training saves and ends."""
+def end_with_parent() -> None:
+    """Have SIGTERM when who started this process is gone (after its `kill -9`), so that a training saves and ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
@@ -79,6 +79,20 @@ def error_once(folder: Path) -> Iterator[None]:
         if claim(folder, error) and not (expected and ORDER in os.environ):
             raise
         sys.exit(getattr(error, "exit_status", 1))
+
+
+@contextmanager
+def error_once_a_machine() -> Iterator[None]:
+    """For ranks that share no folder yet: of a launcher's, the first says an error, and the launcher ends the others.
+
+    A rank that is not ended had an error alone, and says it. Tasks of an array, which no launcher ends, say their own.
+    """
+    try:
+        yield
+    except PipelineError:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            time.sleep(GRACE)
+        raise
 
 
 def forget_failure(folder: Path) -> None:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,7 +19,7 @@ import psutil
 
 from commands import rank
 from commands.declared import declared
-from commands.launch import launch, read_plan, start_as_machine
+from commands.launch import Plan, launch, read_plan, start_as_machine
 from settings.errors import Interrupted, WrongEnvironment
 from settings.machine import on_signals
 from settings.places import load_local, work_root
@@ -31,7 +31,7 @@ def run_stage(name: str, adopt: str | None = None) -> None:
     rank.check_launcher()
     order = os.environ.get(rank.ORDER)
     if "RANK" in os.environ:
-        rank.die_with_launcher()
+        rank.end_with_parent()
         _run_as_rank(name, adopt, Path(order) if order else None)
     elif order:  # of `launch`: this is one of several machines, or a rank that nobody gave a number
         start_as_machine(Path(order))
@@ -45,7 +45,7 @@ def _run_alone(name: str, adopt: str | None) -> None:
     local = load_local()
     with hold_lock(name), _interruptible(name):
         _end_with_dvc()
-        plan = read_plan(local)
+        plan = read_plan(local) if declaration["ranks"] or declaration["shares"] else Plan(1)
         prepared = _prepare(name, declaration, adopt)
         shared = declaration["shares"] and plan.machines > 1
         if (declaration["ranks"] and plan.is_launch and not rank.is_accelerate()) or shared:
@@ -62,19 +62,33 @@ def _run_as_rank(name: str, adopt: str | None, order: Path | None) -> None:
     if order:
         rank.work_as_rank(run.Prepared(**json.loads(order.read_text())["stage"]))
         return
-    declaration = declared(name)
-    if not declaration["ranks"] and not declaration["shares"] and os.environ.get("WORLD_SIZE") != "1":
-        raise WrongEnvironment(f"{name} runs in one process; start it without torchrun, accelerate or RANK")
+    with rank.error_once_a_machine():
+        declaration = declared(name)
+        if not declaration["ranks"]:
+            _run_share(name, declaration, adopt)
+            return
     if os.environ["RANK"] != "0":
-        rank.work_as_rank(rank.receive() if declaration["ranks"] else _prepare(name, declaration, adopt, clear=False))
+        rank.work_as_rank(rank.receive())
         return
     with hold_lock(name), _interruptible(name):
         prepared = _prepare(name, declaration, adopt)
         rank.forget_failure(prepared.folder)
-        if declaration["ranks"]:
-            rank.hand_over(prepared)
+        rank.hand_over(prepared)
         with rank.error_once(prepared.folder), _interruptible(name):  # asks although another rank may say why it ends
             run.work(prepared)
+        run.finish(prepared, declaration["params"])
+
+
+def _run_share(name: str, declaration: dict[str, Any], adopt: str | None) -> None:
+    """One of the processes that meet in `work/` alone, such as an array's tasks; rank 0 records."""
+    if not declaration["shares"] and os.environ.get("WORLD_SIZE") != "1":
+        raise WrongEnvironment(f"{name} runs in one process; start it without torchrun, accelerate or RANK")
+    if os.environ["RANK"] != "0":
+        run.work(_prepare(name, declaration, adopt, clear=False))
+        return
+    with hold_lock(name), _interruptible(name):
+        prepared = _prepare(name, declaration, adopt)
+        run.work(prepared)
         run.finish(prepared, declaration["params"])
 
 
@@ -148,8 +162,9 @@ def _end_with_dvc() -> None:
         return
 
     def watch() -> None:
-        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.5)
+        with suppress(psutil.NoSuchProcess):  # it ended between the two questions
+            while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

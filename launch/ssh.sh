@@ -7,7 +7,8 @@ own=$(export -p | grep ' SCOPEFORMER_' | tr '\n' ';')
 words=$(printf '%q ' "$@")
 SCOPEFORMER_NODE=0 "$@" &
 first=$!
-trap 'kill -TERM $first 2> /dev/null' TERM INT # its ranks tell the others' at the next step
+stopped=
+trap 'stopped=1; kill -TERM $first 2> /dev/null' TERM INT # its ranks tell the others' at the next step
 for node in $(seq 1 $((${#hosts[@]} - 1))); do
     # -tt: the remote command ends with the connection
     ssh -tt -o BatchMode=yes "${hosts[node]}" "cd $(printf '%q' "$PWD"); $own SCOPEFORMER_NODE=$node $words" < /dev/null &
@@ -16,7 +17,8 @@ status=0
 for _ in "${hosts[@]}"; do
     wait -n
     code=$?
-    while kill -0 $first 2> /dev/null && [ $code -gt 128 ]; do # the trap ended `wait`
+    # The trap ended `wait`, or machine 0 is still saving; without a signal a status above 128 is a failure: ssh's 255, 137.
+    while [ -n "$stopped" ] && [ $code -gt 128 ] && kill -0 $first 2> /dev/null; do
         wait -n
         code=$?
     done

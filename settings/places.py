@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from settings.errors import BadInput, BadParameter, WrongEnvironment
 from settings.loader import Parameters, load_yaml, read_section
@@ -42,9 +42,14 @@ class Local(Parameters):
     launch: Launch = Launch()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: bool | None = None  # the translator through torch.compile; None: where it pays
+    compile: bool | None = None  # the translator through torch.compile; None, `auto`: where it pays
     workers: int | None = Field(default=None, ge=1)  # None: one per core
     save_every_seconds: float = Field(default=120, ge=0)  # how much training a `kill -9` may cost
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _auto(cls, given: Any) -> Any:
+        return None if given == "auto" else given
 
 
 def main_checkout(root: Path = ROOT) -> Path:

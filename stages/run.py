@@ -159,6 +159,8 @@ def adopt(prepared: Prepared, fingerprint: str) -> None:
     old = work_root() / prepared.name / fingerprint
     if not (old / "identity.json").is_file():
         raise BadParameter(f"--adopt: there is no state {fingerprint} under {old.parent}")
+    if old.samefile(prepared.folder):  # each file would be removed, then copied from where it was
+        raise BadParameter(f"--adopt: {prepared.fingerprint} is the present state; leave --adopt out")
     before = json.loads((old / "identity.json").read_text())
     after = json.loads((prepared.folder / "identity.json").read_text())
     differences = [

@@ -1,14 +1,25 @@
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import yaml
+from sklearn.metrics import roc_auc_score
 
-from commands.compare import listing, reached, with_settings
-from commands.experiments import digest_of, plan
+from commands import compare
+from commands.compare import compare_arms, listing, reached, with_settings
+from commands.experiments import digest_of, existing, plan
 from settings.errors import BadParameter
 from settings.loader import load_yaml
 from settings.places import ROOT
 from stages.graph import Declaration, declarations
+from tests.evaluation.made import LABELS
+from tests.evaluation.simulated import made_scores, table_of
+from tests.pipeline.checkouts import call, dvc
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +89,85 @@ def test_settings_are_those_of_dvc(params: dict[str, Any]) -> None:
             with_settings(path, [setting])
     with pytest.raises(BadParameter, match=r"-S vit\.depht=7"):
         with_settings(path, ["vit.depht=7"])
+
+
+GRAPH = {
+    "scores": {
+        "cmd": "python make.py",
+        "deps": ["make.py"],
+        "params": ["seed", "split_ct"],
+        "outs": ["artifacts/evaluation", "artifacts/floors"],
+    }
+}
+MAKE = """
+import os, shutil, yaml
+
+seed = yaml.safe_load(open("params.yaml"))["seed"]
+with open(os.environ["MADE"] + "/log", "a") as log:
+    log.write(f"{seed}\\n")
+shutil.copytree(f"{os.environ['MADE']}/{seed}", "artifacts", dirs_exist_ok=True)
+"""
+
+
+def test_two_seeds_are_run_compared_and_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Real DVC experiments of one stage, which leaves made-up scores of all variants of `arms-small`."""
+    root, made, out = tmp_path / "repo", tmp_path / "made", tmp_path / "comparison"
+    root.mkdir()
+    shutil.copy(ROOT / "profiles/arms-small.yaml", root / "params.yaml")
+    variants = list(load_yaml(root / "params.yaml")["variants"])
+    truth = [write_scores(made / str(seed), variants, seed) for seed in (0, 2)]  # entries have own seeds 0 and 1
+    (root / "make.py").write_text(MAKE)
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": GRAPH}))
+    (root / ".gitignore").write_text("/artifacts/\n")
+    call(["git", "init", "-q"], root)
+    for key in ("name", "email"):
+        call(["git", "config", f"user.{key}", "test@example.org"], root)
+    dvc(root, "init", "-q")
+    call(["git", "add", "-A"], root)
+    call(["git", "commit", "-qm", "start"], root)
+    declared = Declaration("scores", "stages/x.py", [], ["make.py"], ["seed", "split_ct"], [], False, False)
+    monkeypatch.setenv("MADE", str(made))
+    monkeypatch.setattr(compare, "ROOT", root)
+    monkeypatch.setattr("commands.stage.work_root", lambda: root / "work")
+    monkeypatch.setattr(compare, "declarations", lambda _: {"scores": declared})
+    monkeypatch.setattr(compare, "check_rendered", lambda _: None)  # it is of another graph
+    order: Any = (2, 1, ["evaluate.intervals.replicates=100"])
+
+    compare_arms(*order, dry=True, out=out)
+    assert "2 of 2 experiments to run, 2 stages at most" in capsys.readouterr().out and not out.exists()
+    for said in ("2 of 2 experiments to run", "0 of 2 experiments to run"):
+        compare_arms(*order, dry=False, out=out)
+        assert said in capsys.readouterr().out
+        assert (made / "log").read_text() == "0\n2\n"
+    assert not (root / "artifacts").exists() and not call(["git", "diff"], root).stdout
+    content = json.loads((out / "comparison.json").read_text())
+    assert {each["name"]: each["commit"] for each in content["experiments"]} == existing(root)
+    assert (content["seeds"], content["left_out"], content["patients"]) == ([0, 2], {"vit": "too few"}, 60)
+    rows = {row["variant"]: row for row in content["rows"] if row["metric"] == "auc_any"}
+    assert set(rows) == {*variants, "prevalences"} - {"vit"}
+    for variant in ("original-linear", "translated-linear"):
+        aucs = [roc_auc_score(any_, logits[variant]) for any_, logits in truth]
+        assert rows[variant]["estimate"]["value"] == pytest.approx(np.mean(aucs))
+
+
+def write_scores(folder: Path, variants: list[str], seed: int) -> tuple[Any, dict[str, Any]]:
+    """evaluation/ and floors/ of one experiment; returns, of `any`, the truth and each variant's logits."""
+    base, logits = made_scores(0), {}
+    for number, name in enumerate(variants):
+        place = folder / "evaluation" / name
+        place.mkdir(parents=True)
+        if name == "vit":
+            (place / "card.json").write_text(json.dumps({"kind": "skipped", "reason": "too few"}))
+            continue
+        noise = np.random.default_rng([seed, number]).normal(size=base.logits.shape).astype(np.float32)
+        scores = replace(base, logits=(base.logits + noise).astype(np.float32))
+        logits[name] = scores.logits[:, LABELS.index("any")]
+        (place / "card.json").write_text(json.dumps({"kind": "evaluation"}))
+        pq.write_table(table_of(("test", scores)), place / "scores.parquet")
+    (folder / "floors").mkdir()
+    (folder / "floors/card.json").write_text(json.dumps({"floors": ["prevalences"]}))
+    flat = table_of(("test", replace(base, logits=np.zeros_like(base.logits))))
+    pq.write_table(flat, folder / "floors/scores-prevalences.parquet")
+    return base.truth[:, LABELS.index("any")], logits

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict, replace
@@ -19,7 +22,7 @@ from commands.launch import Plan, launch, read_plan
 from commands.rank import check_launcher, claim, reported
 from commands.stage import run_stage
 from settings.errors import BadInput, BadParameter, Interrupted, PipelineError, TrainingFailed, WrongEnvironment
-from settings.places import ROOT, Launch, Local
+from settings.places import ROOT, Launch, Local, load_local
 from stages import run
 
 STAGE = """
@@ -46,6 +49,24 @@ def run(job):
         raise Interrupted("stand-in: stopped at 8 of 16 images")
     if what in ("one fails", "one is killed"):
         time.sleep(100)
+"""
+DECLARED = """
+from settings.errors import BadParameter
+
+def declared(name):
+    if name != "stand-in":
+        raise BadParameter(f"there is no stage '{name}'")
+    return {
+        "module": "stages/stand_in.py", "deps": [], "code": CODE, "params": ["seed"], "outs": [],
+        "ranks": True, "shares": False,
+    }
+"""
+LAUNCHER = """
+import json, sys
+from commands.launch import Plan, launch
+from settings.places import Launch, Local
+from stages import run
+launch(run.from_json(sys.argv[1]), Local(launch=Launch(command=sys.argv[2])), Plan(2, machines=2), False)
 """
 
 
@@ -181,6 +202,56 @@ def test_a_command_starts_each_machines_part(
     assert ranks == ({f"rank-{k}": "2 " for k in range(2)} if one_each else {f"rank-{k}": "4 4" for k in range(4)})
 
 
+def test_kill_9_of_the_launcher_is_sigterm_to_what_it_started(stage: run.Prepared, tmp_path: Path) -> None:
+    """As `srun` and `ssh.sh` are started, which pass it on."""
+    (tmp_path / "starts.sh").write_text("trap 'touch told; exit' TERM\ntouch ready\nwhile :; do sleep 0.02; done\n")
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, run.to_json(stage), "bash starts.sh"], cwd=tmp_path)
+    wait_for(tmp_path / "ready")
+    launcher.kill()
+    launcher.wait()
+    wait_for(tmp_path / "told")
+
+
+def wait_for(path: Path) -> None:
+    patience = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+
+
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
+ACCELERATE = ("accelerate.commands.launch", "--config_file", str(ROOT / "launch/gpu-8.yaml"), "--num_processes=2")
+
+
+def by_hand(stage: run.Prepared, launcher: tuple[str, ...], name: str, what: str) -> subprocess.CompletedProcess[str]:
+    """A user's own `torchrun … pipeline.py stage NAME`."""
+    where = stage.folder.parent.parent.parent
+    (where / "commands/declared.py").write_text(DECLARED.replace("CODE", repr(list(stage.code))))
+    command = [sys.executable, "-m", *launcher, "pipeline.py", "stage", name]
+    environment = {**os.environ, "STAND_IN": what, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_a_users_own_launch_works_in_two_ranks_and_records_once(
+    launcher: tuple[str, ...], stage: run.Prepared, tmp_path: Path
+) -> None:
+    done = by_hand(stage, launcher, "stand-in", "nothing")
+    assert done.returncode == 0, done.stderr
+    ranks = {path.name: path.read_text() for path in tmp_path.glob("work/stand-in/*/rank-*")}
+    assert ranks == {"rank-0": "2 ", "rank-1": "2 "}
+    assert (tmp_path / "artifacts/provenance/stand-in.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("stand-in", "error: raw.ct: /nowhere does not exist"), ("stand-out", "error: there is no stage 'stand-out'")],
+)
+def test_an_error_of_a_users_own_ranks_is_said_once(name: str, said: str, stage: run.Prepared) -> None:
+    done = by_hand(stage, TORCHRUN, name, "all refuse")
+    assert done.returncode and done.stderr.count(said) == done.stderr.count("error: ") == 1, done.stderr
+
+
 CONFIGURATIONS = {  # ranks, machines
     "one": (1, 1), "cpu-2": (2, 1), "gpu-1": (1, 1), "gpu-8": (8, 1), "nodes-2x8": (16, 2), "nodes-2-cpu": (2, 2),
 }  # fmt: skip
@@ -194,6 +265,18 @@ def test_accelerate_and_the_launch_read_a_configuration_alike(path: Path) -> Non
     assert (ours.ranks, ours.machines) == CONFIGURATIONS[path.stem] == (theirs.num_processes, theirs.num_machines)
     assert ours.cpu == theirs.use_cpu == ("gpu" not in path.stem and path.stem != "nodes-2x8")
     assert ours.address == "node-0"
+
+
+def test_the_guides_local_yaml_can_be_copied(tmp_path: Path) -> None:
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/guide.md").read_text(encoding="utf-8"), re.S)
+    assert block
+    (tmp_path / "local.yaml").write_text(block[1])
+    local = load_local(tmp_path)
+    assert (local.compile, read_plan(local).ranks, str(local.raw.weights)) == (None, 8, "/data/weights")
+    (tmp_path / "local.yaml").write_text(
+        block[1].replace("  config:", "  # config:").replace("# processes:", "processes:")
+    )
+    assert read_plan(load_local(tmp_path)).ranks == 2
 
 
 def test_a_launch_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ def test_the_environment_wins_over_local_yaml(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("SCOPEFORMER_COMPILE", "false")
     local = load_local(tmp_path)
     assert local.compile is False
+    monkeypatch.setenv("SCOPEFORMER_COMPILE", "auto")
+    assert load_local(tmp_path).compile is None
     assert raw_root(local, "ct") == tmp_path
     assert (local.device, local.launch.processes, workers(local)) == ("cpu", 2, 3)
 

@@ -12,6 +12,7 @@ from settings.errors import BadArtifact, BadInput, BadParameter, Skipped, Traini
 from settings.loader import Parameters
 from stages import run
 from stages.run import Job
+from tests.commands.untouched import untouched
 
 DECLARED = (
     "stages/fake.py",
@@ -204,6 +205,18 @@ def test_adopting_prints_and_records_what_differs(
     assert (old.folder / "identity.json").read_text() == before != (new.folder / "identity.json").read_text()
     with pytest.raises(BadParameter, match="no state 123"):
         run.adopt(new, "123")
+
+
+def test_adopting_the_present_state_is_refused_and_loses_nothing(checkout: Path) -> None:
+    """The command that `prepare-ct` prints after too many rejects, given before `rejects_at_most` was raised."""
+    prepared = run.prepare("fake", *DECLARED)
+    (prepared.folder / "images-00000.npy").write_bytes(b"shard")
+    (prepared.folder / "state-000000000004").mkdir()
+    (prepared.folder / "state-000000000004/rank-0.pt").write_bytes(b"state")
+    with untouched(prepared.folder):
+        for word in (prepared.fingerprint, f"{prepared.fingerprint}/"):
+            with pytest.raises(BadParameter, match=r"is the present state; leave --adopt out"):
+                run.adopt(prepared, word)
 
 
 def test_adopting_over_state_of_its_own_writes_through_no_hard_link(checkout: Path) -> None:
