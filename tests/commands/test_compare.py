@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from commands.compare import listing, reached, with_settings
+from commands.compare import check_folds, listing, reached, with_settings
 from commands.experiments import digest_of, plan
 from settings.errors import BadParameter
 from settings.loader import load_yaml
@@ -78,3 +78,28 @@ def test_settings_are_those_of_dvc(params: dict[str, Any]) -> None:
             with_settings(path, [setting])
     with pytest.raises(BadParameter, match=r"-S vit\.depht=7"):
         with_settings(path, ["vit.depht=7"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("patient,part\np0000,train\np0001,test\n", "fixes the test part"),
+        ("patient,fold\np0000,0\np0001,1\n", "has the folds 0, 1;"),
+        ("patient,fold\np0000,0\np0001,1\np0002,2\np0003,3\n", "has the folds 0, 1, 2, 3;"),
+        (None, "is missing"),
+    ],
+)
+def test_a_file_without_these_folds_is_refused(tmp_path: Path, content: str | None, words: str) -> None:
+    if content:
+        (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(BadParameter, match=words) as refused:
+        check_folds(tmp_path, "split.csv", 3)
+    assert "split.csv" in str(refused.value) and "\n" not in str(refused.value)
+    check_folds(tmp_path, "split.csv", 1)
+
+
+def test_a_file_with_these_folds_is_taken(tmp_path: Path) -> None:
+    rows = [f"p{number:04d},{fold}" for number, fold in enumerate([0, 1, 2, "hold-out"])]
+    (tmp_path / "split.csv").write_text("\n".join(["patient,fold", *rows, ""]))
+    check_folds(tmp_path, "split.csv", 3)
+    check_folds(tmp_path, None, 3)
