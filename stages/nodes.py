@@ -336,7 +336,7 @@ def _heads(params: dict[str, Any]) -> list[Node]:
         Node(
             "floors",
             [_hu(params), SPLIT["parts"], SPLIT["labels-train"], SPLIT["labels-test"]],
-            ["floors", "evaluate.intervals", "prepare_ct.hu_side"],
+            ["floors", "evaluate.clip", "evaluate.intervals", "prepare_ct.hu_side"],
             ["artifacts/floors"],
         ),
     ]
