@@ -98,7 +98,8 @@ def test_doctor_finds_what_is_missing(params: Path) -> None:
     bad = pipeline(params, "doctor", check=False)
     assert bad.returncode == 1 and "MISSING  imagenet: raw.weights: no place named" in bad.stdout
     change_params(params, {"imagenet": None, "cnns.imagenet-a.stage": "block5"})
-    assert "MISSING  grid: maps of different grids" in pipeline(params, "doctor", check=False).stdout
+    assert "MISSING  variants.2-cnn.grid: maps of different grids" in pipeline(params, "doctor", check=False).stdout
+    assert "variants.2-cnn.grid: maps of different grids" in refused(params, "graph")
 
 
 def test_help_is_fast_and_lists_the_commands(checkout: Path) -> None:
