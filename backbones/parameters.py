@@ -37,7 +37,7 @@ class Cnn(Parameters):
     architecture: str  # a timm name
     stage: str  # the module whose output is the feature map; block12 of legacy_xception is the paper's
     side: int = Field(ge=32)  # pixels; one of prepare_ct.sides
-    # timm: its pretrained weights, from its hub; refused where they want another normalisation than 0.5 ± 0.5
+    # timm: its pretrained weights, from its hub; these and a file's see images normalised as timm's entry for them says
     start: str | Weights  # "imagenet", "random", "timm", "gan-pretrain", or a corpus of the table `corpora`
     # ct: fitted to its labels; batchnorm: its BatchNorm statistics are those of the CNN half's slices, no label is read
     trained_on: Literal["nothing", "ct", "batchnorm"]
