@@ -91,6 +91,14 @@ def test_a_profile_does_not_overwrite_edits(params: Path) -> None:
     assert "did you mean 'paper'" in refused(params, "profile", "papr")
 
 
+def test_the_help_of_profile_names_those_that_are_there(checkout: Path) -> None:
+    own = checkout / "profiles/of-a-team.yaml"
+    own.touch()
+    text = "".join(pipeline(checkout, "profile", "--help").stdout.split())
+    own.unlink()
+    assert "profiles/NAME.yaml(arms,arms-small,demo,demo-long,of-a-team,paper,real-small)" in text
+
+
 def test_doctor_finds_what_is_missing(params: Path) -> None:
     fine = pipeline(params, "doctor", check=False).stdout
     assert "params.yaml and dvc.yaml agree" in fine and "phantoms and drawn photos" in fine
