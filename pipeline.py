@@ -14,6 +14,8 @@ import click
 
 from settings.errors import PipelineError
 
+PROFILES = sorted(path.stem for path in (Path(__file__).parent / "profiles").glob("*.yaml"))
+
 
 class _Commands(click.Group):
     """Turns the pipeline's own errors into one line and an exit status; `--debug` shows the traceback."""
@@ -92,11 +94,11 @@ def graph() -> None:
     write_graph()
 
 
-@main.command()
+@main.command(help=f"Replace params.yaml by profiles/NAME.yaml ({', '.join(PROFILES)}).")
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Overwrite edits of params.yaml that no profile holds.")
 def profile(name: str, force: bool) -> None:
-    """Replace params.yaml by profiles/NAME.yaml (demo, demo-long, real-small, arms, arms-small, paper)."""
+    """Replace params.yaml by a profile."""
     from commands.graph import switch_profile
 
     switch_profile(name, force)

@@ -19,16 +19,18 @@ def random_views(
     rotate: float = 0.0,
     shift: float = 0.0,
     flip: bool = False,
+    of: Tensor | None = None,
 ) -> Tensor:
     """`to_input` with one random view of each image: a share of its area, turned, shifted, flipped left-right.
 
     `area`: smallest and largest share (square crops, anywhere inside); `rotate`: degrees to either side; `shift`: share
-    of the side in any direction. Edge pixels are repeated outside. Draws come from torch's global generator.
+    of the side in any direction. Edge pixels are repeated outside. Draws come from torch's global generator. `of`: the
+    number of each image's view (n, int64, from 0); images of one number are seen alike; None: each has its own.
     """
     # One size lies between whole images, which would alias, and the smallest crops, which would blur.
     between = math.ceil(side / (area[0] * area[1]) ** 0.25)
     x = to_input(images, min(images.shape[1], between))
-    n, device = len(x), x.device
+    n, device = len(x) if of is None else int(of.max()) + 1, x.device
     scale = torch.empty(n, device=device).uniform_(*area).sqrt()
     angle = torch.empty(n, device=device).uniform_(-rotate, rotate) * (math.pi / 180)
     mirror = torch.randint(0, 2, (n,), device=device) * 2.0 - 1 if flip else torch.ones(n, device=device)
@@ -36,7 +38,8 @@ def random_views(
     centre = torch.empty(n, 2, device=device).uniform_(-1, 1) * room
     cos, sin = scale * angle.cos(), scale * angle.sin()
     rows = torch.stack([cos * mirror, -sin, centre[:, 0], sin * mirror, cos, centre[:, 1]], dim=1)
-    grid = functional.affine_grid(rows.view(n, 2, 3), [n, 3, side, side], align_corners=False)
+    rows = rows if of is None else rows[of.to(device)]
+    grid = functional.affine_grid(rows.view(-1, 2, 3), [len(x), 3, side, side], align_corners=False)
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

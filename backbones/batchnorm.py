@@ -13,6 +13,7 @@ from torch.optim.swa_utils import update_bn
 from backbones.augment import to_input
 from backbones.feature_cnn import check_stage, save_weights
 from backbones.parameters import Cnn
+from backbones.scaling import scale_of
 from backbones.start import Start, start_cnn
 from corpus.card import write_card
 from corpus.images import Images
@@ -66,8 +67,7 @@ def match_statistics(
             architecture=cnn.architecture,
             outputs=1,
             side=cnn.side,
-            mean=0.5,
-            std=0.5,
+            **scale_of(model),
             batchnorm_eps=eps,
             classes=[],
             batchnorm_slices=len(rows),

@@ -1,7 +1,7 @@
 """A frozen CNN as a feature extractor: what distances between sets of images, probes and consistency are taken in."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from backbones.augment import resize
 from backbones.feature_cnn import WEIGHTS, build
+from backbones.scaling import Scale, scale_on
 from backbones.start import Start, load_start
 from corpus.card import read_card
 from settings.errors import BadParameter
@@ -67,18 +68,16 @@ def load_extractor(start: Start, architecture: str = "", side: int = 0) -> Extra
     if start.path.is_dir():
         card = read_card(start.path, "classifier", "cnn")
         architecture, side = card["architecture"], side or card["side"]
-        network = _network(architecture, start.path / WEIGHTS, card["batchnorm_eps"])
+        network = _network(architecture, start.path / WEIGHTS, card["batchnorm_eps"], scale_on(card))
         return Extractor(network, f"{architecture} of {start.path.parent.name}/{start.path.name} at {side} px", side)
-    network = _network(architecture, start.path, start.batchnorm_eps)
-    scale: Any = network.pretrained_cfg
-    name = f"{architecture}, {start.path.name}, at {side} px"
-    return Extractor(network, name, side, tuple(scale["mean"]), tuple(scale["std"]))
+    network = _network(architecture, start.path, start.batchnorm_eps, None)
+    return Extractor(network, f"{architecture}, {start.path.name}, at {side} px", side)
 
 
-def _network(architecture: str, file: Path, batchnorm_eps: float) -> nn.Module:
+def _network(architecture: str, file: Path, batchnorm_eps: float, scale: Scale | None) -> nn.Module:
     """n×3×H×W → n×d pooled features; torch's global generator, which draws the first weights, is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        network = build(architecture, 0, batchnorm_eps)
+        network = build(architecture, 0, batchnorm_eps, scale)
     load_start(network, file, keep_classifier=False)
     return network
 

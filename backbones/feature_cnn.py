@@ -14,16 +14,18 @@ from torch import nn
 from torch.fx.proxy import TraceError
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from backbones.scaling import SIGNED, Scale, scale_on, take_signed
 from corpus.card import read_card
 from settings.errors import BadArtifact, BadParameter
 
 WEIGHTS = "model.safetensors"
 
 
-def build(architecture: str, outputs: int, batchnorm_eps: float) -> nn.Module:
+def build(architecture: str, outputs: int, batchnorm_eps: float, scale: Scale | None = SIGNED) -> nn.Module:
     """A timm CNN with random weights and a linear layer of `outputs` logits behind its global pooling; no dropout.
 
-    `batchnorm_eps`: timm's default is 1e-5; weights made by Keras need 1e-3. BadParameter for a name timm has not.
+    `batchnorm_eps`: timm's default is 1e-5; weights made by Keras need 1e-3. It takes images in -1…1; `scale`: what the
+    weights that it is to have want (`take_signed`). BadParameter for a name timm has not.
     """
     if not timm.is_model(architecture):
         raise BadParameter(f"architecture: timm has no '{architecture}'; see timm.list_models()")
@@ -31,7 +33,7 @@ def build(architecture: str, outputs: int, batchnorm_eps: float) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = batchnorm_eps
-    return model
+    return take_signed(model, scale)
 
 
 def save_weights(model: nn.Module, folder: Path) -> None:
@@ -64,7 +66,7 @@ def weights_digest(folder: Path) -> str:
 def load_cnn(folder: Path, *kinds: str) -> tuple[nn.Module, dict[str, Any]]:
     """A CNN rebuilt from its artifact alone ("classifier", "cnn"), in evaluation mode, and its card."""
     card = read_card(folder, *(kinds or ("classifier", "cnn")))
-    model = build(card["architecture"], card["outputs"], card["batchnorm_eps"])
+    model = build(card["architecture"], card["outputs"], card["batchnorm_eps"], scale_on(card))
     load_weights(model, folder)
     return model.eval(), card
 

@@ -17,6 +17,7 @@ from backbones.augment import to_input
 from backbones.cost import cost
 from backbones.feature_cnn import FeatureCnn, load_cnn, save_weights, weights_digest
 from backbones.fitted import carry_fitted
+from backbones.scaling import scale_of
 from corpus.card import write_card
 from corpus.images import Images
 from corpus.shards import link, rows_per_shard, shard_path, shard_ranges, write_shard
@@ -137,6 +138,7 @@ def extract(
             architecture=frozen.architecture,
             outputs=frozen.outputs,
             batchnorm_eps=frozen.batchnorm_eps,
+            **scale_of(frozen.model),
             stage=frozen.stage,
             labels=list(frozen.labels),
             side=images.side,

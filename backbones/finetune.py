@@ -11,6 +11,7 @@ from backbones.feature_cnn import check_stage, save_weights
 from backbones.fitted import write_fitted
 from backbones.freeze import freeze
 from backbones.parameters import Cnn, CnnFinetune
+from backbones.scaling import scale_of
 from backbones.start import Start, start_cnn
 from corpus.card import write_card
 from corpus.images import Images
@@ -69,8 +70,7 @@ def finetune(
             architecture=cnn.architecture,
             outputs=len(labels),
             side=cnn.side,
-            mean=0.5,
-            std=0.5,
+            **scale_of(task.model),
             batchnorm_eps=eps,
             classes=list(labels),
             train_patients=len(set(np.array(images.column("patient"))[fit.rows])),

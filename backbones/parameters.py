@@ -1,10 +1,12 @@
 """Parameters of the CNNs: their table, corpus pretraining, fine-tuning on CT, feature extraction."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from settings.loader import Parameters
+from settings.errors import BadParameter
+from settings.loader import Parameters, nearest
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -35,7 +37,7 @@ class Cnn(Parameters):
     architecture: str  # a timm name
     stage: str  # the module whose output is the feature map; block12 of legacy_xception is the paper's
     side: int = Field(ge=32)  # pixels; one of prepare_ct.sides
-    # timm: its pretrained weights, from its hub; refused where they want another normalisation than 0.5 ± 0.5
+    # timm: its pretrained weights, from its hub; these and a file's see images normalised as timm's entry for them says
     start: str | Weights  # "imagenet", "random", "timm", "gan-pretrain", or a corpus of the table `corpora`
     # ct: fitted to its labels; batchnorm: its BatchNorm statistics are those of the CNN half's slices, no label is read
     trained_on: Literal["nothing", "ct", "batchnorm"]
@@ -49,6 +51,21 @@ class Cnn(Parameters):
             if self.trained_on != "ct" and value != none:
                 raise ValueError(f"{name}: is of a CNN that is fitted on CT; set trained_on to ct, or leave it out")
         return self
+
+
+def check_start(name: str, cnn: Cnn, corpora: Sequence[str], imagenet: bool, of_corpora: str) -> None:
+    """BadParameter where `cnns.<name>` starts from what there is not, or from a CNN of another architecture.
+
+    `imagenet`: whether that names a file. `of_corpora`: corpus_pretrain.architecture.
+    """
+    starts = [*STARTS, *corpora]
+    if isinstance(cnn.start, str) and cnn.start not in starts:
+        raise BadParameter(f"cnns.{name}.start: '{cnn.start}' is no start and no corpus{nearest(cnn.start, starts)}")
+    if pretrained(cnn.start, imagenet) and cnn.architecture != of_corpora:
+        raise BadParameter(
+            f"cnns.{name}.architecture: {cnn.architecture} cannot start from {cnn.start}, which is {of_corpora}; "
+            "make corpus_pretrain.architecture and the CNN's the same"
+        )
 
 
 class Training(Parameters):

@@ -8,6 +8,7 @@ import numpy as np
 from backbones.classifier import Classifier, Examples
 from backbones.feature_cnn import save_weights
 from backbones.parameters import CorpusPretrain
+from backbones.scaling import scale_of
 from backbones.start import Start, start_cnn
 from corpus.card import write_card
 from corpus.images import Images
@@ -50,8 +51,7 @@ def pretrain(
             architecture=parameters.architecture,
             outputs=len(classes),
             side=parameters.side,
-            mean=0.5,
-            std=0.5,
+            **scale_of(task.model),
             batchnorm_eps=eps,
             classes=classes,
             images=int(curves.validation[-1]["images"]),

@@ -12,11 +12,11 @@ from torch import nn
 
 from backbones.feature_cnn import WEIGHTS, build
 from backbones.parameters import Weights, pretrained
+from backbones.scaling import SIGNED, scale_on, take_signed
 from corpus.card import read_card
 from settings.errors import BadInput, BadParameter, WrongEnvironment
 
 RANDOM_EPS = 1e-5  # torch's and timm's
-MEAN = STD = (0.5, 0.5, 0.5)  # of images in 0…1: what brings them to the -1…1 that every CNN here sees
 
 
 class Start(NamedTuple):
@@ -56,11 +56,12 @@ def start_cnn(
     """A CNN with its first weights, and its BatchNorm eps.
 
     What the start has not (without `keep_classifier`, or where its shape differs: the classifying layer) is drawn from
-    `seed`. Raises BadParameter for an artifact of another architecture and for timm's weights that want images
-    normalised otherwise than to -1…1, BadInput for a file that does not fit, WrongEnvironment when timm's weights
-    cannot be had.
+    `seed`. A file's and timm's weights are taken to want images as timm's entry for the architecture says, an
+    artifact's as its card says (`backbones.scaling`). Raises BadParameter for an artifact of another architecture,
+    BadInput for a file that does not fit, WrongEnvironment when timm's weights cannot be had.
     """
     eps, file = start.batchnorm_eps, start.path
+    scale = None if file else SIGNED
     if start.path and start.path.is_dir():
         card = read_card(start.path, "classifier", "cnn")
         if card["architecture"] != architecture:
@@ -68,11 +69,11 @@ def start_cnn(
                 f"architecture: {architecture} cannot start from {start.path.name}, which is {card['architecture']}; "
                 "make corpus_pretrain.architecture and the CNN's the same"
             )
-        eps, file = card["batchnorm_eps"], start.path / WEIGHTS
+        eps, file, scale = card["batchnorm_eps"], start.path / WEIGHTS, scale_on(card)
     torch.manual_seed(seed)
     if start.timm:
         return _from_timm(architecture, outputs)
-    model = build(architecture, outputs, eps)
+    model = build(architecture, outputs, eps, scale)
     if file:
         load_start(model, file, keep_classifier)
     return model, eps
@@ -80,14 +81,8 @@ def start_cnn(
 
 def _from_timm(architecture: str, outputs: int) -> tuple[nn.Module, float]:
     """timm's own pretrained weights, from its cache or its hub; BatchNorm's eps is the architecture's."""
-    wanted = timm.get_pretrained_cfg(architecture) if timm.is_model(architecture) else None
-    if not wanted or not timm.models.is_model_pretrained(architecture):
+    if not timm.is_model(architecture) or not timm.models.is_model_pretrained(architecture):
         raise BadParameter(f"start: timm has no weights for '{architecture}'; see timm.list_pretrained()")
-    if (tuple(wanted.mean), tuple(wanted.std)) != (MEAN, STD):
-        raise BadParameter(
-            f"start: timm's weights of {architecture} want images of mean {wanted.mean} and std {wanted.std}, but CNNs "
-            "here see 0.5 and 0.5; choose an architecture or tag that does, such as legacy_xception, or another start"
-        )
     try:
         model: nn.Module = timm.create_model(architecture, pretrained=True, num_classes=outputs)
     except OSError as error:  # no network, no such host, offline mode, a full disk
@@ -97,7 +92,7 @@ def _from_timm(architecture: str, outputs: int) -> tuple[nn.Module, float]:
             "machine with a network and name the file, with its SHA-256, as start"
         ) from None
     eps = [module.eps for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    return model, eps[0] if eps else RANDOM_EPS
+    return take_signed(model, None), eps[0] if eps else RANDOM_EPS
 
 
 def load_start(model: nn.Module, file: Path, keep_classifier: bool) -> None:

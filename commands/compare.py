@@ -15,6 +15,7 @@ from rich.console import Console
 from commands.declared import check_rendered
 from commands.experiments import Experiment, Outs, check_known_to_git, check_same, digest_of, existing, plan, run
 from commands.stage import hold_lock
+from ct.folds import folds_in
 from ct.labels import LABELS
 from evaluation.arms import groups, seeds
 from evaluation.compare import Run, compare
@@ -43,6 +44,7 @@ def compare_arms(seed_count: int, fold_count: int, settings: Sequence[str], dry:
         split |= {"folds": fold_count, "fold": 0}
     folds = [split["fold"]] if fold_count == 1 else list(range(fold_count))
     validate(params)
+    check_folds(ROOT, split["file"], fold_count)
     check_rendered(params)
     declared = declarations(params)
     check_known_to_git(ROOT, declared)
@@ -60,6 +62,18 @@ def compare_arms(seed_count: int, fold_count: int, settings: Sequence[str], dry:
         commits = {experiment.name: there[experiment.name] for experiment in experiments}
         tables, floors, left_out = gather(ROOT, experiments, commits, list(params["variants"]))
         write(params, experiments, commits, tables, floors, left_out, out)
+
+
+def check_folds(root: Path, file: str | None, count: int) -> None:
+    """BadParameter where `file` (split_ct.file) has not the folds 0 … count - 1, each to be tested once."""
+    if count == 1 or not file:
+        return
+    if not (root / file).is_file():
+        raise BadParameter(f"split_ct.file: {file} is missing; put it there, or set it to null to have folds dealt")
+    found = folds_in((root / file).read_bytes(), file)
+    if found != {str(fold) for fold in range(count)}:
+        what = f"has the folds {', '.join(sorted(found))}" if found else "fixes the test part, the same for every fold"
+        raise BadParameter(f"--folds {count}: split_ct.file {file} {what}; leave --folds out, or name another file")
 
 
 def listing(

@@ -85,7 +85,7 @@ def _graph(params: dict[str, Any]) -> list[Finding]:
     from commands.declared import check_rendered
     from stages.graph import declarations
     from stages.nodes import validate
-    from stages.scale import drawn_counts, loads
+    from stages.scale import check_networks, drawn_counts, loads
 
     try:
         validate(params)
@@ -94,6 +94,7 @@ def _graph(params: dict[str, Any]) -> list[Finding]:
         return [(False, str(error))]
     found = [(True, f"params.yaml and dvc.yaml agree: {len(declarations(params))} stages")]
     try:
+        check_networks(params)
         built = sum(load.unit == "FLOP" for load in loads(params, drawn_counts(params)))
     except PipelineError as error:
         return [*found, (False, str(error))]

@@ -9,8 +9,11 @@ from stages.nodes import validate
 
 def write_graph() -> None:
     """Check `params.yaml` and write `dvc.yaml` from it."""
+    from stages.scale import check_networks  # loads torch
+
     params = load_yaml(ROOT / "params.yaml")
     validate(params)
+    check_networks(params)
     text = to_yaml(render(params))
     path = ROOT / "dvc.yaml"
     old = path.read_text(encoding="utf-8") if path.exists() else ""

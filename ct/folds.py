@@ -68,6 +68,12 @@ def read_folds(
     return Given(kind, {name: word for name, (_, word) in first.items()}, ignored)
 
 
+def folds_in(content: bytes, name: str) -> set[str]:
+    """The folds that a CSV file (`name`: for messages) deals patients into, without hold-out; none: it fixes parts."""
+    _, kind, _, words = _parse(content, name)
+    return {*words} - {HOLD_OUT} if kind == "fold" else set()
+
+
 def folds_table(index: pa.Table, group: Mapping[str, str], kind: str, of: Mapping[str, str]) -> pa.Table:
     """What is shipped: `patient`, `id` (the patient's first slice, in order of ids) and `fold` or `part` (strings).
 

@@ -22,7 +22,7 @@ class Intervals(Parameters):
 class Evaluate(Parameters):
     """Scores of a head on val and test."""
 
-    clip: Clip  # Kaggle's: 1e-15
+    clip: Clip  # Kaggle's: 1e-15; of floors too, else the rows of the table would not compare
     batch: int = Field(gt=0)  # slices in a forward pass, over all ranks; changes no figure
     intervals: Intervals  # of floors too
     bins: int = Field(ge=2, le=100)  # of the calibration error, equal in count, at most; Guo et al.: 15
@@ -36,7 +36,6 @@ class Evaluate(Parameters):
 class Floors(Parameters):
     """What answers without a network reach on test."""
 
-    clip: Clip  # as evaluate.clip, else the rows of the table do not compare
     position_bins: int = Field(ge=1)  # equal bins of the slice's place in its series, 0 … 1
     position_smoothing: float = Field(gt=0)  # the prevalence counts as so many slices in each bin
     hyperdense: tuple[float, float]  # HU from … to: fresh blood

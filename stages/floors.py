@@ -23,9 +23,10 @@ from evaluation.floors import (
 )
 from evaluation.labelled import Labelled, read_labelled
 from evaluation.metrics import Floats, auc, counts, summary
-from evaluation.parameters import Floors, Intervals
+from evaluation.parameters import Clip, Floors, Intervals
 from evaluation.scores import score_table
 from settings.errors import BadParameter
+from settings.loader import read_value
 from stages.run import Job
 
 AT_ONCE = 1024  # slices in memory
@@ -34,6 +35,7 @@ AT_ONCE = 1024  # slices in memory
 def run(job: Job) -> None:
     parameters = job.section(Floors, "floors")
     intervals = job.section(Intervals, "evaluate.intervals")
+    clip = read_value(Clip, job.parameters["evaluate"]["clip"], "evaluate.clip")
     images = Images(job.input(f"artifacts/ct/hu-{job.parameters['prepare_ct']['hu_side']}"), "hu")
     if parameters.bone > images.card["hu_range"][1]:
         raise BadParameter(
@@ -55,8 +57,8 @@ def run(job: Job) -> None:
         "hyperdense-area": logistic(train.truth, areas, test_areas),
     }
     floors = {
-        name: summary(test.truth, answer, test.patients, LABELS, parameters.clip)
-        | {"intervals": with_intervals(test.truth, answer, answer, test.patients, LABELS, parameters.clip, intervals)}
+        name: summary(test.truth, answer, test.patients, LABELS, clip)
+        | {"intervals": with_intervals(test.truth, answer, answer, test.patients, LABELS, clip, intervals)}
         for name, answer in answers.items()
     }
     area = {  # the area itself as the score: nothing fitted
@@ -68,10 +70,10 @@ def run(job: Job) -> None:
     folder = job.out("artifacts/floors")
     (folder / "floors.json").write_text(json.dumps(found, indent=1) + "\n")
     for name, answer in answers.items():
-        held = answer.clip(parameters.clip, 1 - parameters.clip)
+        held = answer.clip(clip, 1 - clip)
         table = score_table({"test": test}, np.log(held) - np.log1p(-held), LABELS)
         pq.write_table(table, folder / f"scores-{name}.parquet")
-    write_card(folder, "floors", labels=list(LABELS), floors=list(answers), clip=parameters.clip)
+    write_card(folder, "floors", labels=list(LABELS), floors=list(answers), clip=clip)
     for name, figures in floors.items():
         loss, accuracy = figures["weighted_log_loss"], figures["mean_accuracy"]
         print(f"{job.name}: {name}: weighted log loss {loss:.4f}, accuracy {accuracy:.2%}")

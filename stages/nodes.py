@@ -8,7 +8,7 @@ from typing import Any
 
 from audit.kinds import MADE_HERE
 from audit.parameters import GanAudit
-from backbones.parameters import STARTS, Cnn, CnnFinetune, CorpusPretrain, ExtractFeatures, Weights, pretrained
+from backbones.parameters import Cnn, CnnFinetune, CorpusPretrain, ExtractFeatures, Weights, check_start, pretrained
 from corpus.windows import parse_windows
 from ct.parameters import PrepareCt, SplitCt
 from ct.phantom_parameters import PhantomCt
@@ -76,10 +76,9 @@ def validate(params: dict[str, Any]) -> None:
     for where, side in wanted:
         if side not in sides:
             raise BadParameter(f"{where}.side: {side} is not among prepare_ct.sides {list(sides)}; add it there")
-    starts = [*STARTS, *read_corpora(params["corpora"])]
-    for name, start in ((name, cnn.start) for name, cnn in cnns.items()):
-        if isinstance(start, str) and start not in starts:
-            raise BadParameter(f"cnns.{name}.start: '{start}' is no start and no corpus{nearest(start, starts)}")
+    corpora, architecture = [*read_corpora(params["corpora"])], params["corpus_pretrain"]["architecture"]
+    for name, cnn in cnns.items():
+        check_start(name, cnn, corpora, params["imagenet"] is not None, architecture)
     for name, variant in variants.items():
         _check_variant(name, variant, cnns, params["extract_features"]["cache"])
     reference, rivals = params["report"]["reference"], [*variants, *FLOORS]
@@ -336,7 +335,7 @@ def _heads(params: dict[str, Any]) -> list[Node]:
         Node(
             "floors",
             [_hu(params), SPLIT["parts"], SPLIT["labels-train"], SPLIT["labels-test"]],
-            ["floors", "evaluate.intervals", "prepare_ct.hu_side"],
+            ["floors", "evaluate.clip", "evaluate.intervals", "prepare_ct.hu_side"],
             ["artifacts/floors"],
         ),
     ]

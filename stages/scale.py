@@ -6,6 +6,8 @@ is measured, and no stage imports it.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,9 +16,11 @@ from pydantic import Field
 
 from backbones.cost import cost
 from backbones.feature_cnn import FeatureCnn, build
+from backbones.freeze import freeze
 from backbones.parameters import Cnn
 from gan.networks import Discriminator, Generator
 from gan.parameters import GanTrain
+from settings.errors import BadParameter
 from settings.loader import Parameters, read_section, read_table
 from stages.nodes import Node, nodes
 from vit.head import build_head, head_cost
@@ -156,6 +160,31 @@ def network_cost(architecture: str, outputs: int, side: int, stage: str = "") ->
     return whole["parameters"], flops, cut.shape(side)
 
 
+def check_networks(params: dict[str, Any]) -> None:
+    """BadParameter for a CNN that cannot be built, cut or frozen where asked, or a head that does not fit its maps.
+
+    Names the entry of `cnns` or `variants`; `params` must be valid. Takes seconds.
+    """
+    sizes = _Sizes(params, Counts(0, 0, 0), 1)
+    for name, cnn in sizes.cnns.items():
+        with _naming(f"cnns.{name}"):
+            network_cost(cnn.architecture, LABELS, cnn.side, cnn.stage)
+            if cnn.frozen:
+                with META:
+                    freeze(build(cnn.architecture, LABELS, 1e-5), cnn.frozen)
+    for name in sizes.variants:
+        with _naming(f"variants.{name}"):
+            sizes.head(name)
+
+
+@contextmanager
+def _naming(entry: str) -> Iterator[None]:
+    try:
+        yield
+    except BadParameter as error:
+        raise BadParameter(f"{entry}.{error}") from None
+
+
 class _Sizes:
     """The load of each stage: a method of its name, by the key behind the `@`."""
 
@@ -246,7 +275,7 @@ class _Sizes:
         return Load(f"extract-features@{key}", "extract-features", "FLOP", flops * slices, size, made, live)
 
     def vit_train(self, key: str) -> Load:
-        parameters, flops, size = self._head(key)
+        parameters, flops, size = self.head(key)
         section = self.params["vit_train"]
         passes = _passes(section, self.val) if flops else 0
         live = flops * section["batch"] / self.ranks
@@ -297,21 +326,21 @@ class _Sizes:
         work, size = flops * _passes(section, validated), f"{architecture} {side}"
         return Load(stage, "train CNN", "FLOP", work, size, 4 * parameters, live)
 
-    def _head(self, key: str) -> tuple[int, int, str]:
+    def head(self, key: str) -> tuple[int, int, str]:
         """Parameters of a head, FLOPs of a pass for one slice (0: nothing is trained), and what it is built of."""
         variant, vit = self.variants[key], read_section(Vit, self.params["vit"], "vit")
         if variant.encoder == "mean-logits":
             return 0, 0, ""
         if variant.cnns:
-            shapes = [
-                network_cost(c.architecture, LABELS, c.side, c.stage)[2] for c in map(self.cnns.get, variant.cnns) if c
-            ]
+            cnns = [self.cnns[name] for name in variant.cnns]
+            shapes = [network_cost(c.architecture, LABELS, c.side, c.stage)[2] for c in cnns]
             sources = [{"channels": c, "grid": (h, w), "cnn": ""} for c, h, w in shapes]
         else:
             side = variant.side or 0
             sources = [{"channels": 3, "grid": (side, side), "cnn": ""}]
+        named = [{**source, "cnn": name} for source, name in zip(sources, variant.cnns or [""], strict=True)]
         with META:
-            head = build_head(sources, variant.shape, vit, LABELS)
+            head = build_head(named, variant.shape, vit, LABELS)
         found = head_cost(head, sources, variant.shape)
         return found["parameters"], found["flops"], f"{variant.shape} {sources} {vit}"
 

@@ -108,18 +108,23 @@ class Inputs:
         return [torch.from_numpy(shards.read(rows)) for shards in self._shards]
 
     def on_device(
-        self, batch: list[Tensor], device: torch.device, decisions: Decisions, views: Views | None = None
+        self,
+        batch: list[Tensor],
+        device: torch.device,
+        decisions: Decisions,
+        views: Views | None = None,
+        series: Tensor | None = None,
     ) -> list[Tensor]:
         """What `read` gave as the head takes it: one float tensor (n×C×h×w) for each folder, repeats included.
 
-        With `views` images are seen in random views (nothing is drawn where they leave no choice); cached maps are as
-        they are. Frozen CNNs run here.
+        With `views` images are seen in random views (nothing is drawn where they leave no choice), those of one of
+        `series` (n, int64, from 0) in the same; cached maps are as they are. Frozen CNNs run here.
         """
         there = [part.to(device, non_blocking=True) for part in batch]
         if self.images:
             side = self.images.side
             there = [
-                random_views(there[0], side, rotate=views.rotate, shift=views.shift, flip=views.flip)
+                random_views(there[0], side, rotate=views.rotate, shift=views.shift, flip=views.flip, of=series)
                 if views and (views.rotate or views.shift or views.flip)
                 else to_input(there[0], side)
             ]

@@ -58,7 +58,8 @@ class HeadTraining(Fitting):
     def loss(self, batch: tuple[list[Tensor], list[Tensor], Tensor]) -> Tensor:
         """Images are seen in random views, cached maps as they are; slices without labels count as context alone."""
         device = self.accelerator.device
-        x = self.inputs.on_device(batch[0], device, self.decisions, self.parameters)
+        series = batch[1][0] // batch[1][2].shape[1] if batch[1] else None  # neighbours are not mirrored each alone
+        x = self.inputs.on_device(batch[0], device, self.decisions, self.parameters, series)
         slots, labels = [part.to(device, non_blocking=True) for part in batch[1]], batch[2]
         with self.decisions.autocast():
             logits = self.prepared(*x, *slots).float()

@@ -34,3 +34,13 @@ def test_each_image_has_its_own_view_and_crops_stay_inside() -> None:
     spread = (views.amax((1, 2, 3)) - views.amin((1, 2, 3))) * 127.5
     assert torch.all(spread > 25) and torch.all(spread < 33)  # half of the ramp's 64 levels
     assert len({round(float(v), 3) for v in views.mean((1, 2, 3))}) > 4
+
+
+def test_images_of_one_number_are_seen_alike() -> None:
+    images, of = torch.randint(0, 256, (5, 12, 12, 3), dtype=torch.uint8), torch.tensor([0, 0, 1, 1, 2])
+    images[1], images[3:] = images[0], images[2]
+    torch.manual_seed(0)
+    views = random_views(images, 12, rotate=30, shift=0.1, flip=True, of=of)
+    assert torch.equal(views[0], views[1]) and torch.equal(views[2], views[3]) and not torch.equal(views[3], views[4])
+    torch.manual_seed(0)
+    torch.testing.assert_close(random_views(images[[0, 2, 4]], 12, rotate=30, shift=0.1, flip=True), views[[0, 2, 4]])

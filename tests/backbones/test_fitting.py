@@ -77,15 +77,24 @@ def test_a_clipped_step_is_as_long_as_its_norm(images: Images, tmp_path: Path) -
     assert float(change.norm()) == pytest.approx(rate * 1.9 * 0.001, rel=1e-3)
 
 
-def test_what_is_frozen_keeps_weights_and_statistics(images: Images, tmp_path: Path) -> None:
-    trained = task(images, tmp_path, still(), until="layer2")
+@pytest.mark.parametrize(
+    ("architecture", "until", "front", "statistics"),
+    [
+        (SMALL, "layer2", ("conv1", "bn1", "layer1", "layer2"), True),
+        ("test_efficientnet", "blocks.1", ("conv_stem", "bn1", "blocks.0", "blocks.1"), True),  # norms have children
+        (NO_BATCHNORM, "stages.1", ("stem", "stages.0", "stages.1"), False),  # blocks have a parameter of their own
+    ],
+)
+def test_what_is_frozen_keeps_weights_and_statistics(
+    images: Images, tmp_path: Path, architecture: str, until: str, front: tuple[str, ...], statistics: bool
+) -> None:
+    trained = task(images, tmp_path, still(), architecture, until)
     changes = steps(trained, 3)
-    kept = {name for name, change in changes.items() if not change.abs().max() > 0}
-    front = {name for name in changes if name.startswith(("conv1", "bn1", "layer1", "layer2"))}
-    assert front <= kept and any("running_mean" in name for name in front)
-    assert {"layer3.0.bn1.running_mean", "layer3.0.conv1.weight", "fc.weight"} <= changes.keys() - kept
+    moved = {name for name, change in changes.items() if bool(change.abs().max() > 0)}
+    assert moved == {name for name in changes if not name.startswith(tuple(f"{part}." for part in front))}
+    assert any("running_mean" in name for name in changes.keys() - moved) == statistics
     average = trained.average.module.state_dict()
-    assert all(torch.equal(average[name], trained.model.state_dict()[name]) for name in front)
+    assert all(torch.equal(average[name], trained.model.state_dict()[name]) for name in changes.keys() - moved)
 
 
 def test_the_balanced_pass_is_of_the_asked_share(images: Images, tmp_path: Path) -> None:

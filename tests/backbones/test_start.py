@@ -45,12 +45,18 @@ def test_a_hub_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         start_cnn(NAME, 6, Start(timm=True), 0, keep_classifier=False)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "efficientnet_b0"])
-def test_weights_that_want_other_images_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0"])
+def test_weights_that_want_other_images_get_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ImageNet's mean and deviation, as these were published with; nothing is fetched."""
-    monkeypatch.setattr(timm, "create_model", nothing)
-    with pytest.raises(BadParameter, match=rf"of {name} want images of mean \(0\.485, .* std \(0\.229, "):
-        start_cnn(name, 6, Start(timm=True), 0, keep_classifier=False)
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, num_classes: create(name, num_classes=num_classes))
+    model, _ = start_cnn(name, 6, Start(timm=True), 0, keep_classifier=False)
+    torch.manual_seed(0)
+    theirs, signed = create(name, num_classes=6).eval(), torch.rand(1, 3, 64, 64) * 2 - 1
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        expected = theirs(((signed + 1) / 2 - mean) / std)
+        torch.testing.assert_close(model.eval()(signed), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["legacy_xceptoin", "efficientnet_lite1"])

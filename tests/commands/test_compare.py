@@ -11,7 +11,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from commands import compare
-from commands.compare import compare_arms, listing, reached, with_settings
+from commands.compare import check_folds, compare_arms, listing, reached, with_settings
 from commands.experiments import digest_of, existing, plan
 from settings.errors import BadParameter
 from settings.loader import load_yaml
@@ -171,3 +171,28 @@ def write_scores(folder: Path, variants: list[str], seed: int) -> tuple[Any, dic
     flat = table_of(("test", replace(base, logits=np.zeros_like(base.logits))))
     pq.write_table(flat, folder / "floors/scores-prevalences.parquet")
     return base.truth[:, LABELS.index("any")], logits
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("patient,part\np0000,train\np0001,test\n", "fixes the test part"),
+        ("patient,fold\np0000,0\np0001,1\n", "has the folds 0, 1;"),
+        ("patient,fold\np0000,0\np0001,1\np0002,2\np0003,3\n", "has the folds 0, 1, 2, 3;"),
+        (None, "is missing"),
+    ],
+)
+def test_a_file_without_these_folds_is_refused(tmp_path: Path, content: str | None, words: str) -> None:
+    if content:
+        (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(BadParameter, match=words) as refused:
+        check_folds(tmp_path, "split.csv", 3)
+    assert "split.csv" in str(refused.value) and "\n" not in str(refused.value)
+    check_folds(tmp_path, "split.csv", 1)
+
+
+def test_a_file_with_these_folds_is_taken(tmp_path: Path) -> None:
+    rows = [f"p{number:04d},{fold}" for number, fold in enumerate([0, 1, 2, "hold-out"])]
+    (tmp_path / "split.csv").write_text("\n".join(["patient,fold", *rows, ""]))
+    check_folds(tmp_path, "split.csv", 3)
+    check_folds(tmp_path, None, 3)

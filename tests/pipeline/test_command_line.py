@@ -91,6 +91,14 @@ def test_a_profile_does_not_overwrite_edits(params: Path) -> None:
     assert "did you mean 'paper'" in refused(params, "profile", "papr")
 
 
+def test_the_help_of_profile_names_those_that_are_there(checkout: Path) -> None:
+    own = checkout / "profiles/of-a-team.yaml"
+    own.touch()
+    text = "".join(pipeline(checkout, "profile", "--help").stdout.split())
+    own.unlink()
+    assert "profiles/NAME.yaml(arms,arms-small,demo,demo-long,of-a-team,paper,real-small)" in text
+
+
 def test_doctor_finds_what_is_missing(params: Path) -> None:
     fine = pipeline(params, "doctor", check=False).stdout
     assert "params.yaml and dvc.yaml agree" in fine and "phantoms and drawn photos" in fine
@@ -98,7 +106,8 @@ def test_doctor_finds_what_is_missing(params: Path) -> None:
     bad = pipeline(params, "doctor", check=False)
     assert bad.returncode == 1 and "MISSING  imagenet: raw.weights: no place named" in bad.stdout
     change_params(params, {"imagenet": None, "cnns.imagenet-a.stage": "block5"})
-    assert "MISSING  grid: maps of different grids" in pipeline(params, "doctor", check=False).stdout
+    assert "MISSING  variants.2-cnn.grid: maps of different grids" in pipeline(params, "doctor", check=False).stdout
+    assert "variants.2-cnn.grid: maps of different grids" in refused(params, "graph")
 
 
 def test_help_is_fast_and_lists_the_commands(checkout: Path) -> None:

@@ -224,6 +224,8 @@ def test_an_imagenet_file_replaces_the_photos_cnn_as_start() -> None:
         ("report", {**demo()["report"], "reference": "prevalance"}, "did you mean 'prevalences'"),
         ("variants", {"a": {**demo()["variants"]["2-cnn"], "cnns": ["imagenet-q"]}}, "did you mean 'imagenet-"),
         ("cnns", {"a": {**demo()["cnns"]["gan"], "start": "gray"}}, r"cnns\.a\.start: .* did you mean 'grey'"),
+        ("cnns", {"a": {**demo()["cnns"]["gan"], "architecture": "resnet10t"}},
+         r"cnns\.a\.architecture: resnet10t cannot start from gan-pretrain, which is legacy_xception"),
         ("corpora", {"a": {"kind": "gray"}}, r"corpora\.a\.kind: .* did you mean 'grey'"),
         ("corpora", {"a": {}}, r"corpora\.a\.kind: there is no kind 'None'; known: original"),
         ("corpora", {"a": {"kind": "permuted", "sede": 0}}, "did you mean 'seed'"),
@@ -234,6 +236,14 @@ def test_an_imagenet_file_replaces_the_photos_cnn_as_start() -> None:
 def test_what_cannot_be_is_said(key: str, value: Any, message: str) -> None:
     with pytest.raises(BadParameter, match=message):
         validate({**demo(), key: value})
+
+
+def test_a_cnn_of_another_architecture_may_start_from_what_no_stage_made() -> None:
+    params = demo()
+    file = {"file": "x.safetensors", "sha256": "0" * 64, "batchnorm_eps": 0.001}
+    for number, start in enumerate(("random", "timm", file)):
+        params["cnns"][f"other-{number}"] = {**params["cnns"]["gan"], "architecture": "resnet10t", "start": start}
+    validate(params)
 
 
 def test_consistency_needs_a_network_that_is_not_the_audits() -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from tests.pipeline.checkouts import ENVIRONMENT, change_params, copy_checkout, dvc, pipeline
 from tests.training.ranks import on_own_core, two_machines
 
+MINIATURE, CNNS = "test_efficientnet.r160_in1k", ("imagenet-a", "imagenet-b", "gan")  # timm's own; of the demo
 TINY = {
     "phantom_ct.patients": 12,
     "phantom_ct.slices": 2,
@@ -37,7 +38,9 @@ TINY = {
     "gan_train.batch": 4,
     "gan_train.watch.after": 0,
     "gan_train.watch.kid": 4,
-    "corpus_pretrain.architecture": "test_efficientnet.r160_in1k",  # timm's own miniature, for KID
+    "corpus_pretrain.architecture": MINIATURE,  # for KID
+    **{f"cnns.{name}.architecture": MINIATURE for name in CNNS},
+    **{f"cnns.{name}.stage": "blocks" for name in CNNS},
     "corpus_pretrain.side": 32,
     "corpus_pretrain.images": 32,
     "corpus_pretrain.evaluate_every": 32,

@@ -15,18 +15,19 @@ from tests.evaluation.jobs import make_job
 from tests.evaluation.made import HU_SIDE, LABELS, make_split
 
 FLOORS: dict[str, Any] = {
-    "clip": 1e-15, "position_bins": 4, "position_smoothing": 10, "hyperdense": [50, 90], "bone": 180, "erode": 0.02,
+    "position_bins": 4, "position_smoothing": 10, "hyperdense": [50, 90], "bone": 180, "erode": 0.02,
 }  # fmt: skip
-INTERVALS = {"intervals": {"replicates": 100, "confidence": 0.95, "seed": 0}}
+EVALUATE = {"clip": 1e-15, "intervals": {"replicates": 100, "confidence": 0.95, "seed": 0}}
 INPUTS = [
     f"artifacts/ct/hu-{HU_SIDE}",
     *(f"artifacts/split/{n}.parquet" for n in ("parts", "labels-train", "labels-test")),
 ]
 
 
-def floors(root: Path, monkeypatch: pytest.MonkeyPatch, **change: Any) -> dict[str, Any]:
+def floors(root: Path, monkeypatch: pytest.MonkeyPatch, clip: float = 1e-15, **change: Any) -> dict[str, Any]:
     make_split(root)
-    parameters = {"floors": {**FLOORS, **change}, "evaluate": INTERVALS, "prepare_ct": {"hu_side": HU_SIDE}}
+    evaluate = {**EVALUATE, "clip": clip}
+    parameters = {"floors": {**FLOORS, **change}, "evaluate": evaluate, "prepare_ct": {"hu_side": HU_SIDE}}
     job = make_job(root, monkeypatch, "floors", parameters, INPUTS, ["artifacts/floors"])
     run(job)
     assert read_card(job.out("artifacts/floors"), "floors")["labels"] == list(LABELS)
@@ -48,6 +49,12 @@ def test_floors_are_fitted_on_train_and_scored_on_test(tmp_path: Path, monkeypat
     loss = found["floors"]["prevalences"]["intervals"]["weighted_log_loss"]
     assert loss["low"] < found["floors"]["prevalences"]["weighted_log_loss"] < loss["high"]
     assert found["train"]["slices"] == 40 == found["train"]["cnn"]["slices"] + found["train"]["head"]["slices"]
+
+
+def test_they_are_held_from_0_and_1_as_far_as_the_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = floors(tmp_path, monkeypatch, clip=0.01)["floors"]["always-no"]
+    share = pq.read_table(tmp_path / "artifacts/split/labels-test.parquet")["any"].to_numpy().mean()
+    assert found["labels"]["any"]["log_loss"] == pytest.approx(-share * np.log(0.01) - (1 - share) * np.log(0.99))
 
 
 def test_the_answers_are_left_for_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

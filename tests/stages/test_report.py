@@ -19,7 +19,7 @@ from stages.run import Job
 from tests.evaluation.browser import measure
 from tests.evaluation.jobs import make_job
 from tests.evaluation.made import CNNS, HU_SIDE, LABELS, VARIANTS, make_above, make_split
-from tests.stages.test_floors import FLOORS, INTERVALS
+from tests.stages.test_floors import EVALUATE, FLOORS
 from tests.stages.test_floors import INPUTS as FLOOR_INPUTS
 
 INPUTS = [
@@ -47,7 +47,7 @@ PARAMETERS: dict[str, Any] = {
 
 def made_report(root: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str] = INPUTS) -> Job:
     make_split(root)
-    parameters = {"floors": FLOORS, "evaluate": INTERVALS, "prepare_ct": {"hu_side": HU_SIDE}}
+    parameters = {"floors": FLOORS, "evaluate": EVALUATE, "prepare_ct": {"hu_side": HU_SIDE}}
     floor_job = make_job(root / "f", monkeypatch, "floors", parameters, FLOOR_INPUTS, ["artifacts/floors"])
     for name in ("ct", "split"):
         (root / "f/artifacts" / name).symlink_to(root / "artifacts" / name)

@@ -1,3 +1,4 @@
+import copy
 import math
 from typing import Any
 
@@ -6,10 +7,11 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from settings.errors import BadParameter
 from settings.loader import load_yaml
 from settings.places import ROOT
 from stages.graph import declarations
-from stages.scale import Counts, Load, Machine, Measured, drawn_counts, loads, network_cost, predict
+from stages.scale import Counts, Load, Machine, Measured, check_networks, drawn_counts, loads, network_cost, predict
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,31 @@ def test_flops_are_those_that_torch_counts_and_the_map_is_the_cnns() -> None:
     assert cut < flops and shape == tuple(
         timm.create_model("resnet10t", features_only=True)(torch.zeros(1, 3, 64, 64))[3].shape[1:]
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"architecture": "resnet10s"}, r"cnns\.gan\.architecture: timm has no 'resnet10s'"),
+        ({"stage": "block12"}, r"cnns\.gan\.stage: the CNN has no module 'block12'"),
+        ({"trained_on": "ct", "frozen": "layer9"}, r"cnns\.gan\.frozen: the CNN has no module 'layer9'"),
+        ({"stage": "layer4"}, r"variants\.2-cnn\.grid: maps of different grids .*\(imagenet-a 6×6, gan 3×3\)"),
+    ],
+)
+def test_networks_that_cannot_be_are_named(demo: dict[str, Any], change: dict[str, Any], words: str) -> None:
+    """Of 96 px layer3 makes 6×6, layer4 3×3."""
+    params = copy.deepcopy(demo)
+    check_networks(params)
+    params["cnns"]["gan"].update(change)
+    with pytest.raises(BadParameter, match=words):
+        check_networks(params)
+
+
+def test_maps_of_different_grids_fit_a_head_that_resamples_them(demo: dict[str, Any]) -> None:
+    params = copy.deepcopy(demo)
+    params["cnns"]["gan"]["stage"] = "layer4"
+    params["variants"] = {"2-cnn": {**params["variants"]["2-cnn"], "grid": [3, 3]}}
+    check_networks(params)
 
 
 def test_work_and_disk_by_hand(demo: dict[str, Any], found: dict[str, Load]) -> None:

@@ -109,6 +109,15 @@ def test_all_cnns_see_the_same_random_view(folders: dict[str, Path]) -> None:
     assert not any(part.requires_grad for part in seen)
 
 
+def test_slices_of_a_series_are_seen_in_one_view(folders: dict[str, Path]) -> None:
+    accelerator, decisions = made.machine()
+    inputs = opened(folders, "bare", "a")
+    pixels = [inputs.read(np.array([3]))[0].expand(4, -1, -1, -1)]
+    seen = inputs.on_device(pixels, accelerator.device, decisions, TRAIN, torch.tensor([0, 0, 0, 1]))[0]
+    torch.testing.assert_close(seen[:2], seen[1:3])
+    assert not torch.allclose(seen[2], seen[3], atol=0.01)
+
+
 def test_what_cannot_be_read_is_said(folders: dict[str, Path]) -> None:
     with pytest.raises(BadArtifact, match="b-cached: its CNN saw no CT labels"):
         opened(folders, "cached", "ab", logits=True)

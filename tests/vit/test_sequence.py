@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +126,24 @@ def test_whole_series_are_trained_on_and_only_those_of_the_head_half(tmp_path: P
     loss = trained.loss((maps_, slots, labels))
     labels[0] = torch.nan
     assert bool(torch.isfinite(loss)) and not torch.equal(trained.loss((maps_, slots, labels)), loss)
+
+
+def test_the_slices_of_a_series_are_seen_in_one_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, _ = task(tmp_path / "data", tmp_path / "work", made.machine(), context=CONTEXT)
+    drawn: list[list[int]] = []
+    see = trained.inputs.on_device
+
+    def watched(*given: Any) -> list[Tensor]:
+        drawn.append(given[4].tolist())
+        return see(*given)
+
+    monkeypatch.setattr(trained.inputs, "on_device", watched)
+    for images in range(0, 24, 4):
+        batch = trained.read(images)
+        trained.loss(batch)
+        lengths = batch[1][2].sum(1).tolist()
+        assert drawn[-1] == [number for number, length in enumerate(lengths) for _ in range(length)]
+    assert any(len(one) < 4 for one in drawn), "also with a padded place"
 
 
 def test_a_batch_that_holds_no_series_is_said(tmp_path: Path) -> None:
