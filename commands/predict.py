@@ -122,7 +122,7 @@ def answers(
 ) -> Iterator[tuple[list[Row], Logits]]:
     """Series by series: its rows, and their logits (n×labels). Files refused for their header are known before."""
     with TemporaryDirectory(prefix="predict-") as work, pool(1) as run:
-        ordered, rejects = scan(files, True, Path(work), run, Share(), "predict")
+        ordered, rejects = scan(files, True, Path(work), run, Share(), "predict", lenient=True)
     for reject in rejects:
         rejected.add(reject.id, reject)
     progress = Progress("predict", "slices", ordered.num_rows)

@@ -54,7 +54,7 @@ class Header(NamedTuple):
     """Whose slice it is and where it lies; identifiers as in the file, so never to be written into an artifact."""
 
     id: str  # SOPInstanceUID; of a multi-frame file "<SOPInstanceUID>.<frame from 1>"
-    patient: str
+    patient: str  # empty if the file has none, which `lenient` headers may
     series: str
     frame: int  # from 0; 0 of a single-frame file
     position: float  # mm along the slice normal
@@ -65,8 +65,11 @@ class Header(NamedTuple):
     known: Known
 
 
-def read_headers(path: Path) -> list[Header]:
-    """Identity and position of each frame of a file, its pixels unread; Refused for whatever cannot become a slice."""
+def read_headers(path: Path, lenient: bool = False) -> list[Header]:
+    """Identity and position of each frame of a file, its pixels unread; Refused for whatever cannot become a slice.
+
+    `lenient`: what a split needs and an answer does not may be missing: the patient.
+    """
     with path.open("rb", buffering=0) as file, reading():
         content, wanted = b"", FIRST_BYTES
         while True:
@@ -85,7 +88,7 @@ def read_headers(path: Path) -> list[Header]:
         stored = _check_format(found)
         start = 0 if found.syntax == DeflatedExplicitVRLittleEndian else found.start
         head = xxh3_64_intdigest(memoryview(content)[:start])
-        headers = [_header(found, stored, frame, head, start) for frame in range(stored.frames)]
+        headers = [_header(found, stored, frame, head, start, lenient) for frame in range(stored.frames)]
     if len(headers) > 1 and len({(header.position, header.normal) for header in headers}) == 1:
         raise Refused("no-position", "the frames have no positions of their own")
     return headers
@@ -186,12 +189,12 @@ def _padding(dataset: Mapping[str, Any], signed: bool) -> tuple[int, int] | None
     return min(whole), max(whole)
 
 
-def _header(found: File, stored: Stored, frame: int, head: int, start: int) -> Header:
+def _header(found: File, stored: Stored, frame: int, head: int, start: int, lenient: bool) -> Header:
     dataset, frames = found.values, stored.frames
     names = ("SOPInstanceUID", "PatientID", "SeriesInstanceUID")
     slice_id, patient, series = (str(dataset.get(name) or "").strip() for name in names)
     for name, value in zip(names, (slice_id, patient, series), strict=True):
-        if not value:
+        if not value and not (lenient and name == "PatientID"):
             raise Refused("no-id", f"{name} is not given")
     origin = _numbers(_value(dataset, frame, "PlanePositionSequence", "ImagePositionPatient"), 3)
     directions = _numbers(_value(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)

@@ -8,7 +8,7 @@ import csv
 import json
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,24 +48,32 @@ class _Piece(NamedTuple):
     start: int
     files: list[RawFile]
     hashed: bool
+    lenient: bool
     path: Path
 
 
 def scan(
-    files: RawFiles, hashed: bool, work: Path, run: Run, share: Share, who: str = "prepare-ct", workers: int = 1
+    files: RawFiles,
+    hashed: bool,
+    work: Path,
+    run: Run,
+    share: Share,
+    who: str = "prepare-ct",
+    workers: int = 1,
+    lenient: bool = False,
 ) -> tuple[pa.Table, list[Reject]]:
     """The slices in order (a row each, columns ORDERED: `file` counts in `files`), and the files that are refused.
 
     `hashed`: ids are hashes of the SOPInstanceUID, else the UID itself. `patient`, `series` and `linked` are ordinals
     ("p0001", see `ct.series.Order`), `warnings` rule words joined by blanks. `who` asks, for the progress lines. With
-    more than one of `workers` the ordering has a process of its own. The table is a map of a file in `work`, where
-    `names.csv` is left too: the name and the slice that hashes stand for.
+    more than one of `workers` the ordering has a process of its own. `lenient`: see `ct.dicom.read_headers`. The table
+    is a map of a file in `work`, where `names.csv` is left too: the name and the slice that hashes stand for.
     """
     count = -(-len(files) // FILES_A_PIECE)
     pieces = [work / f"headers-{number:05d}.parquet" for number in range(count)]
     if not (work / ORDER).exists():
         waiting = [number for number in share.mine(range(count)) if not pieces[number].exists()]
-        tasks = (_piece(files, number, hashed, pieces[number]) for number in waiting)
+        tasks = (_piece(files, number, hashed, lenient, pieces[number]) for number in waiting)
         progress = Progress(who, "headers", sum(len(_rows(files, number)) for number in waiting))
         for done in run(_read_piece, tasks):
             progress.add(done)
@@ -100,9 +108,9 @@ def _rows(files: RawFiles, number: int) -> range:
     return range(number * FILES_A_PIECE, min((number + 1) * FILES_A_PIECE, len(files)))
 
 
-def _piece(files: RawFiles, number: int, hashed: bool, path: Path) -> _Piece:
+def _piece(files: RawFiles, number: int, hashed: bool, lenient: bool, path: Path) -> _Piece:
     rows = _rows(files, number)
-    return _Piece(rows.start, chosen(files, pa.array(rows)), hashed, path)
+    return _Piece(rows.start, chosen(files, pa.array(rows)), hashed, lenient, path)
 
 
 def _read_piece(piece: _Piece) -> int:
@@ -111,7 +119,7 @@ def _read_piece(piece: _Piece) -> int:
     with warnings.catch_warnings():
         # pydicom's are silenced file by file, but in threads each such block may undo another's.
         warnings.simplefilter("ignore")
-        for file, found in enumerate(ahead(_read_one, piece.files), piece.start):
+        for file, found in enumerate(ahead(partial(_read_one, piece.lenient), piece.files), piece.start):
             rows += _piece_rows(file, found, piece.hashed)
     _write(pa.Table.from_pylist(rows, PIECE), piece.path)
     return len(piece.files)
@@ -141,9 +149,9 @@ def _piece_rows(file: int, found: list[Header] | Reject, hashed: bool) -> list[d
     ]
 
 
-def _read_one(file: RawFile) -> list[Header] | Reject:
+def _read_one(lenient: bool, file: RawFile) -> list[Header] | Reject:
     try:
-        return read_headers(file.path)
+        return read_headers(file.path, lenient)
     except Refused as refused:
         return Reject(file.id, refused.rule, refused.reason)
     except OSError as error:

@@ -122,6 +122,15 @@ def test_thin_slices_are_averaged_to_what_was_learnt_from(root: Path, tmp_path: 
     assert not any("range" in row["flags"] or "averaged" in row["flags"] for row in answers["thick"])
 
 
+def test_a_scan_without_a_name_has_the_answers_of_one_with(root: Path, tmp_path: Path) -> None:
+    named, nameless = (
+        ask(root, stack(tmp_path / name / "scan", 5.1, 1, PatientID=name), "--variant", "series")[0]
+        for name in ("jane", "")
+    )
+    assert len(nameless) == 3 and not any(row["rejected"] for row in nameless)
+    np.testing.assert_array_equal(numbers(nameless, RAW), numbers(named, RAW))
+
+
 def test_another_prevalence_moves_logits_by_prior_odds(root: Path) -> None:
     """By hand for the shares of POSITIVE on val: `any` 20 of 100 → 5 %, a subtype of 4 of 100 → 1 %."""
     folder = root / "phantom/stage_2_train"
