@@ -133,6 +133,7 @@ def answers(
 
 def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool) -> tuple[list[Row], Logits]:
     rows: list[Row] = []
+    made_of: list[tuple[int, ...]] = []  # for each row, slices of the series
     lost: set[int] = set()
 
     def refuse(row: int, why: Refused) -> None:
@@ -150,11 +151,17 @@ def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool
             file = rejected.names[series.frames[part.rows[0]].file.id]
             warnings = sorted({word for row in part.rows for word in series.warnings[row].split()})
             rows.append(Row(file, series.name, part.position, len(part.rows), warnings))
+            made_of.append(part.rows)
             yield part.position, made
 
     logits = series_logits(model, pictures())
+    finite = np.isfinite(logits).all(axis=1)
+    for number in np.flatnonzero(~finite).tolist():
+        for row in made_of[number]:
+            refuse(row, Refused("not-finite", "the network's answer is no finite number"))
     common = flags_of(series, len(series.frames) - len(lost))
-    return [row._replace(flags=common + row.flags) for row in rows], logits
+    sound = [row._replace(flags=common + row.flags) for row, is_so in zip(rows, finite, strict=True) if is_so]
+    return sound, logits[finite]
 
 
 def _incoherent(probability: Sequence[float], labels: Sequence[str]) -> list[str]:

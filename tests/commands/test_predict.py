@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import commands.predict
 import settings.places
 from commands.predict import best_variant
 from corpus.card import write_card
@@ -151,6 +152,30 @@ def test_another_prevalence_moves_logits_by_prior_odds(root: Path) -> None:
         assert (f"any below {largest}" in row["flags"]) == below
     with pytest.raises(AssertionError, match="is not between 0 and 1"):
         ask(root, folder, "--prevalence", 1.5)
+
+
+def test_an_answer_that_is_not_finite_is_a_reject(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = stack(tmp_path / "scan", 5.1, 1)
+    whole, _ = ask(root, folder, "--variant", "mean")
+    answer = commands.predict.series_logits
+    broken: tuple[Any, Any] = (1, 2)
+
+    def logits(*arguments: Any) -> np.ndarray:
+        found = answer(*arguments)
+        found[broken] = np.nan
+        return found
+
+    monkeypatch.setattr(commands.predict, "series_logits", logits)
+    found, result = ask(root, folder, "--variant", "mean")
+    reason = "not-finite: the network's answer is no finite number"
+    assert [(Path(row["file"]).name, row["rejected"]) for row in found] == [
+        ("0.dcm", ""), ("2.dcm", ""), ("1.dcm", reason)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(numbers(found[:2], RAW), numbers([whole[0], whole[2]], RAW))
+    assert all("2 of 3 slices" in row["flags"] for row in found[:2]) and f"rejected, {reason}" in result.output
+    broken = (slice(None), 0)
+    found, _ = ask(root, folder, "--variant", "mean", status=2)
+    assert [row["rejected"] for row in found] == [reason] * 3
 
 
 def test_nothing_readable_is_status_2_with_the_reasons(root: Path, tmp_path: Path) -> None:
