@@ -69,25 +69,36 @@ def average(slabs: list[Slab], slices: Iterable[tuple[int, Slice]], refuse: Refu
     """The mean of each slab in Hounsfield units, weighted by its shares; `slices`: rows, ascending, and their slices.
 
     Only slabs that are under way are in memory. A slice of another size than the first is refused. A slab of which
-    less than half is there, since slices could not be read, is left out.
+    less than half is there, since slices could not be read, is left out. Slices that are in no mean are refused.
     """
     waiting, open_ = iter(slabs), list[_Open]()
     coming = next(waiting, None)
     size = None
+    unused = set[int]()
+
+    def closed(slab: _Open) -> Iterator[Part]:
+        for part in slab.part():
+            unused.difference_update(part.rows)
+            yield part
+
     for row, slice_ in slices:
         size = size or (slice_.stored.shape, slice_.pixel_spacing)
         if (slice_.stored.shape, slice_.pixel_spacing) != size:
             refuse(row, Refused("other-size", "pixels of another size: cannot be averaged with the rest of its series"))
             continue
+        unused.add(row)
         while coming and min(coming.shares) <= row:
             open_.append(_Open(coming))
             coming = next(waiting, None)
         while open_ and max(open_[0].slab.shares) < row:
-            yield from open_.pop(0).part()
+            yield from closed(open_.pop(0))
         for slab in open_:
             slab.add(row, slice_)
     for slab in open_:
-        yield from slab.part()
+        yield from closed(slab)
+    reason = f"in no mean over {TRAINED_MM} mm: at an end of its stack, or too few slices beside it could be read"
+    for row in sorted(unused):
+        refuse(row, Refused("not-averaged", reason))
 
 
 class _Open:

@@ -71,12 +71,29 @@ def test_slices_that_could_not_be_read_leave_the_mean_of_the_rest_or_nothing() -
     given = slices(10)
     kept = {row: given[row] for row in (0, 1, 2, 3, 8, 9)}  # four of the first slab's five, two of the second's
     (part,), refused = averaged(1.02 * np.arange(10), kept)
+    assert [(row, why.rule) for row, why in refused] == [(8, "not-averaged"), (9, "not-averaged")]
     np.testing.assert_allclose(part.slice.hu(), np.mean([s.hu() for s in given[:4]], axis=0), atol=1 / 16 + 1e-4)
-    assert part.rows == (0, 1, 2, 3) and not refused
+    assert part.rows == (0, 1, 2, 3)
     mixed = {**dict(enumerate(given)), 2: slices(1, side=9)[0]}
     parts, refused = averaged(1.02 * np.arange(10), mixed)
     assert [(row, why.rule) for row, why in refused] == [(2, "other-size")]
     assert 2 not in parts[0].rows and len(parts) == 2
+
+
+@pytest.mark.parametrize(
+    ("positions", "lost"),
+    [
+        # 12 mm: two slabs in the middle of them, from 0.65 mm on, where the first slice ends at 0.25.
+        (0.5 * np.arange(24), [0, 23]),
+        # 2.5 mm: less than half a slab.
+        (0.5 * np.arange(5), [0, 1, 2, 3, 4]),
+        (1.02 * np.arange(10), []),
+    ],
+)
+def test_every_slice_is_in_a_mean_or_refused(positions: np.ndarray, lost: list[int]) -> None:
+    parts, refused = averaged(positions, dict(enumerate(slices(len(positions)))))
+    assert [(row, why.rule) for row, why in refused] == [(row, "not-averaged") for row in lost]
+    assert {row for part in parts for row in part.rows} == set(range(len(positions))) - set(lost)
 
 
 def test_no_more_is_read_ahead_than_a_slab() -> None:
