@@ -50,6 +50,16 @@ class Known(NamedTuple):
     native: Native | None  # None: the file is to be parsed again
 
 
+class Extent(NamedTuple):
+    """How large a frame is."""
+
+    frames: int  # of its file
+    rows: int
+    columns: int
+    pixel_spacing: tuple[float, float] | None  # mm
+    thickness: float | None  # mm; SliceThickness, of `lenient` headers alone
+
+
 class Header(NamedTuple):
     """Whose slice it is and where it lies; identifiers as in the file, so never to be written into an artifact."""
 
@@ -63,6 +73,7 @@ class Header(NamedTuple):
     warnings: tuple[str, ...]  # words for what is odd but no reason to refuse, see `_warnings`
     study: str  # StudyInstanceUID; empty if the file has none
     known: Known
+    extent: Extent
 
 
 def read_headers(path: Path, lenient: bool = False) -> list[Header]:
@@ -76,7 +87,7 @@ def read_headers(path: Path, lenient: bool = False) -> list[Header]:
             content += file.read(wanted - len(content)) or b""
             whole = len(content) < wanted
             try:
-                found = parse(content)
+                found = parse(content, lenient)
             except (*DAMAGED, OSError):
                 if whole:
                     raise
@@ -212,13 +223,13 @@ def _header(found: File, stored: Stored, frame: int, head: int, start: int, leni
     kind = f"{word}, {encoding.bits}-bit {'signed' if encoding.signed else 'unsigned'}"
     if frames > 1:
         slice_id, kind = f"{slice_id}.{frame + 1}", f"{kind}, multi-frame"
-    native = None
+    native, spacing = None, _spacing(dataset, frame)
     if found.syntax in NATIVE and found.syntax not in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
-        spacing = _spacing(dataset, frame)
         native = Native(found.length, frames, stored.rows, stored.columns, encoding, spacing)
     study, known = str(dataset.get("StudyInstanceUID") or "").strip(), Known(head, start, native)
+    extent = Extent(frames, stored.rows, stored.columns, spacing, _thickness(dataset, frame) if lenient else None)
     warnings = _warnings(found, encoding)
-    return Header(slice_id, patient, series, frame, position, (x, y, z), kind, warnings, study, known)
+    return Header(slice_id, patient, series, frame, position, (x, y, z), kind, warnings, study, known, extent)
 
 
 def _warnings(found: File, encoding: Encoding) -> tuple[str, ...]:
@@ -255,6 +266,12 @@ def _spacing(dataset: Mapping[str, Any], frame: int) -> tuple[float, float] | No
     spacing = _numbers(_value(dataset, frame, "PixelMeasuresSequence", "PixelSpacing"), 2)
     known = spacing and all(0 < mm < math.inf for mm in spacing)
     return (spacing[0], spacing[1]) if spacing and known else None
+
+
+def _thickness(dataset: Mapping[str, Any], frame: int) -> float | None:
+    """Of a slice, in mm; None if it is not given or cannot be."""
+    value = _value(dataset, frame, "PixelMeasuresSequence", "SliceThickness")
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None
 
 
 def _numbers(value: Any, count: int) -> list[float] | None:

@@ -12,11 +12,23 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.manifest import decode_name, encode_name, short_hash
-from ct.dicom import Refused, Slice
+from ct.dicom import Extent, Refused, Slice
 from ct.raw_files import RawFiles, files_below
 from ct.read import Frame, frames_of, read_frames
+from ct.scan import extent_of
 from ct.series import SAME_ORIENTATION, SAME_PLACE, SeriesFinding, inspect_series
-from ct.stacks import TRAINED_MM, TRAINED_RANGE, Part, Refuse, average, is_outside, is_thin, plan_slabs
+from ct.stacks import (
+    TRAINED_MM,
+    TRAINED_RANGE,
+    Part,
+    Refuse,
+    Size,
+    average,
+    is_outside,
+    is_thin,
+    plan_slabs,
+    usual_size,
+)
 from settings.errors import BadInput
 
 LEAST_UPRIGHT = math.cos(math.radians(45))  # of a normal along the body; beyond it lie coronal and sagittal slices
@@ -30,6 +42,7 @@ class Series(NamedTuple):
     frames: list[Frame]
     positions: npt.NDArray[np.float64]  # mm along the normal, ascending
     warnings: list[str]  # of each slice, `ct.dicom.Header.warnings` joined by blanks
+    extents: list[Extent]  # of each slice, by its header
     finding: SeriesFinding
 
     @property
@@ -73,7 +86,8 @@ def series_of(files: RawFiles, ordered: pa.Table, refuse: Callable[[str, Refused
         if kept:
             rows = rows.take(pa.array(kept))
             positions, warnings = rows["position"].to_numpy(), rows["warnings"].cast(pa.string()).to_pylist()
-            yield Series(name, frames_of(files, rows), positions, warnings, inspect_series(rows)[0])
+            extents = [extent_of(text) for text in rows["extent"].to_pylist()]
+            yield Series(name, frames_of(files, rows), positions, warnings, extents, inspect_series(rows)[0])
 
 
 def parts_of(series: Series, refuse: Refuse, average_thin: bool) -> Iterator[Part]:
@@ -87,7 +101,9 @@ def parts_of(series: Series, refuse: Refuse, average_thin: bool) -> Iterator[Par
                 yield row, slice_
 
     if average_thin and series.is_averaged:
-        return average(plan_slabs(series.positions), readable(), refuse)
+        # As headers have it: the first slice may be the odd one, and pixels are read once.
+        size = usual_size(Size(one.rows, one.columns, one.pixel_spacing) for one in series.extents)
+        return average(plan_slabs(series.positions), readable(), size, refuse)
     return (Part((row,), float(series.positions[row]), slice_) for row, slice_ in readable())
 
 

@@ -21,7 +21,7 @@ from corpus.images import Reject
 from corpus.manifest import decode_name, short_hash, short_hashes
 from corpus.sharing import Share, wait_for_files
 from corpus.workers import Progress, Run, ahead, alone
-from ct.dicom import Encoding, Header, Known, Native, Refused, read_headers
+from ct.dicom import Encoding, Extent, Header, Known, Native, Refused, read_headers
 from ct.raw_files import RawFile, RawFiles, chosen
 from ct.series import order
 
@@ -35,10 +35,11 @@ PIECE = pa.schema(
         ("position", pa.float64()), ("x", pa.float64()), ("y", pa.float64()), ("z", pa.float64()),
         ("kind", WORDS), ("warnings", WORDS),
         ("head", pa.uint64()), ("start", pa.int32()), ("native", WORDS),  # of `ct.dicom.Known`; native as JSON
+        ("extent", WORDS),  # `ct.dicom.Extent` as JSON
         ("study", WORDS), ("rule", pa.string()), ("reason", pa.string()),
     ]
 )  # fmt: skip
-ORDERED = [*PIECE.names[:14], "linked"]
+ORDERED = [*PIECE.names[:15], "linked"]
 ORDER, REFUSED = "order.arrow", "refused.parquet"  # in the work folder
 
 
@@ -98,6 +99,13 @@ def known_of(head: int, start: int, native: str) -> Known:
 
 
 @lru_cache(maxsize=1024)
+def extent_of(text: str) -> Extent:
+    """How large a slice is, of a row of `scan`'s table."""
+    frames, rows, columns, spacing, thickness = json.loads(text)
+    return Extent(frames, rows, columns, spacing and tuple(spacing), thickness)
+
+
+@lru_cache(maxsize=1024)
 def _native(text: str) -> Native:
     length, frames, rows, columns, encoding, spacing = json.loads(text)
     encoding = Encoding._make([*encoding[:-1], encoding[-1] and tuple(encoding[-1])])
@@ -143,6 +151,7 @@ def _piece_rows(file: int, found: list[Header] | Reject, hashed: bool) -> list[d
             "head": header.known.head,
             "start": header.known.start,
             "native": json.dumps(header.known.native) if header.known.native else "",
+            "extent": json.dumps(header.extent),
             "rule": "",
         }
         for header in found

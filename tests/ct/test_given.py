@@ -2,11 +2,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from corpus.sharing import Share
 from ct.dicom import Refused
-from ct.given import Series, flags_of, given_files, series_of
+from ct.given import Series, flags_of, given_files, parts_of, series_of
 from ct.scan import scan
 from settings.errors import BadInput
 from tests.ct.files import flat, write_dicom
@@ -30,7 +31,7 @@ def read(folder: Path, work: Path) -> tuple[list[Series], list[tuple[str, str]]]
     """The series, and (file name, rule) of what is refused."""
     work.mkdir()
     files, names = given_files([folder])
-    ordered, rejects = scan(files, True, work, map, Share(), "predict")
+    ordered, rejects = scan(files, True, work, map, Share(), "predict", lenient=True)
     assert not rejects
     refused: list[tuple[str, str]] = []
 
@@ -65,6 +66,17 @@ def test_slices_across_their_series_and_series_that_are_not_axial_are_refused(tm
     assert [len(series.frames) for series in by_size] == [3, 2]
     assert by_size[0].positions.tolist() == [0.0, 5.0, 10.0]
     assert [frame.file.path.name for frame in by_size[0].frames] == ["axial-1", "axial-2", "axial-0"]
+
+
+def test_the_first_slice_of_a_thin_stack_may_be_the_odd_one(tmp_path: Path) -> None:
+    write(tmp_path / "in", [1.0, 2.0, 3.0, 4.0])
+    write_dicom(
+        tmp_path / "in/first", np.zeros((70, 70), np.uint16), SeriesInstanceUID="s", ImagePositionPatient=["0"] * 3
+    )
+    ((series,), _) = read(tmp_path / "in", tmp_path / "work")
+    refused: list[tuple[str, str]] = []
+    parts = list(parts_of(series, lambda row, why: refused.append((series.frames[row].file.path.name, why.rule)), True))
+    assert refused == [("first", "other-size")] and [sorted(part.rows) for part in parts] == [[1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize(
