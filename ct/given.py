@@ -46,9 +46,15 @@ class Series(NamedTuple):
     finding: SeriesFinding
 
     @property
+    def thickness(self) -> float:
+        """Of its slices, in mm: the median of what headers say; nan where none does."""
+        given = [extent.thickness for extent in self.extents if extent.thickness]
+        return float(np.median(given)) if given else math.nan
+
+    @property
     def is_averaged(self) -> bool:
-        """Whether its slices are so thin that they are averaged."""
-        return is_thin(self.finding.spacing)
+        """Whether its slices are so thin that they are averaged, and not thick ones that overlap."""
+        return is_thin(self.finding.spacing) and (math.isnan(self.thickness) or is_thin(self.thickness))
 
 
 def given_files(paths: Sequence[Path]) -> tuple[RawFiles, dict[str, str]]:
@@ -114,9 +120,12 @@ def flags_of(series: Series, read: int) -> list[str]:
     steps = steps[steps > SAME_PLACE]
     learnt = "learnt from {}-{}".format(*TRAINED_RANGE)
     if not len(steps):
-        flags.append("spacing unknown: a lone slice")
+        alone = len(series.positions) == 1
+        flags.append(f"spacing unknown: {'a lone slice' if alone else 'all slices at one position'}")
     elif series.is_averaged:
         flags.append(f"averaged from {found.spacing:.2f} to {TRAINED_MM} mm")
+    elif is_thin(found.spacing):
+        flags.append(f"{OUTSIDE}: {series.thickness:.1f} mm slices overlap, {found.spacing:.1f} mm apart, {learnt}")
     elif is_outside(found.spacing):
         flags.append(f"{OUTSIDE}: {found.spacing:.1f} mm between slices, {learnt}")
     elif is_outside(steps.min()):

@@ -93,6 +93,7 @@ def test_the_first_slice_of_a_thin_stack_may_be_the_odd_one(tmp_path: Path) -> N
             ["outside the training range: steps from 2.5 mm, learnt from 5.0-5.7"],
         ),
         ([3.0], 0, ["spacing unknown: a lone slice"]),
+        ([3.0] * 5, 0, ["spacing unknown: all slices at one position", "4 slices repeat a position"]),
     ],
 )
 def test_what_is_odd_about_a_series_is_flagged(
@@ -101,3 +102,28 @@ def test_what_is_odd_about_a_series_is_flagged(
     write(tmp_path / "in", positions)
     ((series,), _) = read(tmp_path / "in", tmp_path / "work")
     assert flags_of(series, len(positions) - lost) == flags
+
+
+@pytest.mark.parametrize(
+    ("thickness", "flag"),
+    [
+        ("5", "outside the training range: 5.0 mm slices overlap, 2.5 mm apart, learnt from 5.0-5.7"),
+        ("2.5", "averaged from 2.50 to 5.1 mm"),
+        (None, "averaged from 2.50 to 5.1 mm"),
+        ("0", "averaged from 2.50 to 5.1 mm"),
+    ],
+)
+def test_thick_slices_that_overlap_are_not_averaged(tmp_path: Path, thickness: str | None, flag: str) -> None:
+    write(tmp_path / "in", [0.0, 2.5, 5.0, 7.5], SliceThickness=thickness)
+    ((series,), _) = read(tmp_path / "in", tmp_path / "work")
+    assert flags_of(series, 4) == [flag]
+    parts = list(parts_of(series, lambda *_: pytest.fail("nothing is refused"), True))
+    assert len(parts) == (4 if thickness == "5" else 2)
+
+
+def test_a_thickness_that_is_no_number_is_none(tmp_path: Path) -> None:
+    """Two bytes patched: pydicom would not write it."""
+    path = write_dicom(tmp_path / "in/a", flat(1000), SliceThickness="12.5")
+    path.write_bytes(path.read_bytes().replace(b"12.5", b"12mm"))
+    ((series,), _) = read(tmp_path / "in", tmp_path / "work")
+    assert series.extents[0].thickness is None
