@@ -199,7 +199,8 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
     share of positive slices on val. New is SHARE for `any`; a subtype keeps its proportion of `any`. Without it the
     probabilities hold at the prevalence on val.
 
-    The CSV and the screen have paths as you give them; these may hold names. Exit status: 0, also where some files are
+    The CSV and the screen have paths as you give them; these may hold names. The third frame of a file of several is
+    FILE#3. Exit status: 0, also where some files are
     rejected; 2 if none could be read.
     """
     from commands.predict import predict as ask

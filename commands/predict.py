@@ -44,6 +44,7 @@ class Row(NamedTuple):
     """A line of the CSV, but for its probabilities."""
 
     file: str
+    frame: int | None  # of a multi-frame file, from 1
     series: str
     position: float  # mm
     slices: int  # it is the mean of
@@ -51,13 +52,14 @@ class Row(NamedTuple):
 
 
 class Rejected:
-    """Files that gave no slice, once for each reason."""
+    """Files, or frames of them, that gave no slice, once for each reason."""
 
     def __init__(self, names: dict[str, str]) -> None:
-        self.names, self.found = names, dict[tuple[str, str, str], None]()
+        self.names = names
+        self.found = dict[tuple[str, int | None, str, str], None]()  # path, frame from 1 or None, rule, reason
 
-    def add(self, id_: str, why: Refused | Reject) -> None:
-        self.found[self.names[id_], why.rule, why.reason] = None
+    def add(self, id_: str, why: Refused | Reject, frame: int | None = None) -> None:
+        self.found[self.names[id_], frame, why.rule, why.reason] = None
 
 
 def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevalence: float | None, out: Path) -> None:
@@ -86,12 +88,12 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
             for row, *pair in zip(rows, *both, strict=True):
                 row.flags.extend(_incoherent(pair[1], model.labels))
                 numbers = [f"{value:.6g}" for answer in pair for value in answer]
-                place = [row.file, row.series, f"{row.position:.2f}", row.slices]
+                place = [_of_frame(row.file, row.frame), row.series, f"{row.position:.2f}", row.slices]
                 writer.writerow([*place, *numbers, f"{prior:.6g}", "; ".join(row.flags), ""])
             _show(console, rows, *both, model.labels)
             count += len(rows)
-        for path, rule, reason in rejected.found:
-            writer.writerow([path, *[""] * (len(head) + 1), f"{rule}: {reason}"])
+        for path, frame, rule, reason in rejected.found:
+            writer.writerow([_of_frame(path, frame), *[""] * (len(head) + 1), f"{rule}: {reason}"])
     part.replace(out)
     _show_rejected(console, rejected)
     console.print(f"{count:,} slices of {len(files):,} files: {out}")
@@ -138,7 +140,7 @@ def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool
 
     def refuse(row: int, why: Refused) -> None:
         lost.add(row)
-        rejected.add(series.frames[row].file.id, why)
+        rejected.add(series.frames[row].file.id, why, series.frame(row))
 
     def pictures() -> Iterator[tuple[float, dict[int, Pixels]]]:
         for part in parts_of(series, refuse, average_thin):
@@ -148,9 +150,10 @@ def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool
                 for row in part.rows:
                     refuse(row, why)
                 continue
-            file = rejected.names[series.frames[part.rows[0]].file.id]
+            first = part.rows[0]
+            file = rejected.names[series.frames[first].file.id]
             warnings = sorted({word for row in part.rows for word in series.warnings[row].split()})
-            rows.append(Row(file, series.name, part.position, len(part.rows), warnings))
+            rows.append(Row(file, series.frame(first), series.name, part.position, len(part.rows), warnings))
             made_of.append(part.rows)
             yield part.position, made
 
@@ -184,18 +187,23 @@ def _show(console: Console, rows: Sequence[Row], raw: Probabilities, scaled: Pro
     for row, *answers in zip(rows, raw, scaled, strict=True):
         cells = [f"{before:.3f} > {after:.3f}" for before, after in zip(*answers, strict=True)]
         own = "; ".join(flag for flag in row.flags if flag not in common)
-        table.add_row(_shown(row.file), f"{row.position:.1f}", *cells, own)
+        table.add_row(_shown(_of_frame(row.file, row.frame)), f"{row.position:.1f}", *cells, own)
     console.print(table)
     console.print()
 
 
 def _show_rejected(console: Console, rejected: Rejected) -> None:
     by_reason: dict[str, list[str]] = {}
-    for path, rule, reason in rejected.found:
-        by_reason.setdefault(f"{rule}: {reason}", []).append(path)
+    for path, frame, rule, reason in rejected.found:
+        by_reason.setdefault(f"{rule}: {reason}", []).append(_of_frame(path, frame))
     for reason, paths in by_reason.items():
         more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
         console.print(f"rejected, {reason}: {', '.join(map(_shown, paths[:NAMED]))}{more}")
+
+
+def _of_frame(path: str, frame: int | None) -> str:
+    """What stands for a slice: its file and, of a multi-frame file, the frame's number from 1."""
+    return f"{path}#{frame}" if frame else path
 
 
 def _shown(path: str) -> str:

@@ -82,7 +82,7 @@ def _rows(order: Path) -> list[str]:
 
 def _lost(rejected: Rejected, slices: dict[str, str], wanted: dict[str, None]) -> dict[str, str]:
     """Wanted slices whose file was refused, and why."""
-    return {slices[path]: f"{rule}: {reason}" for path, rule, reason in rejected.found if slices[path] in wanted}
+    return {slices[path]: f"{rule}: {reason}" for path, _, rule, reason in rejected.found if slices[path] in wanted}
 
 
 def _check(lost: dict[str, str], fill: bool) -> None:

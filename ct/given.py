@@ -56,6 +56,10 @@ class Series(NamedTuple):
         """Whether its slices are so thin that they are averaged, and not thick ones that overlap."""
         return is_thin(self.finding.spacing) and (math.isnan(self.thickness) or is_thin(self.thickness))
 
+    def frame(self, row: int) -> int | None:
+        """The number of a slice in its file, from 1; None where the file has no other."""
+        return self.frames[row].number + 1 if self.extents[row].frames > 1 else None
+
 
 def given_files(paths: Sequence[Path]) -> tuple[RawFiles, dict[str, str]]:
     """The files that are named, and all in the folders that are; and by `RawFile.id` each one's path as it was given.
@@ -77,23 +81,22 @@ def given_files(paths: Sequence[Path]) -> tuple[RawFiles, dict[str, str]]:
     return files, {short_hash(name): path for name, path in found.items()}
 
 
-def series_of(files: RawFiles, ordered: pa.Table, refuse: Callable[[str, Refused], None]) -> Iterator[Series]:
+def series_of(
+    files: RawFiles, ordered: pa.Table, refuse: Callable[[str, Refused, int | None], None]
+) -> Iterator[Series]:
     """The series of `ct.scan.scan`'s table. Slices that are not axial, or lie across the most of their series, are
-    refused: `refuse` is told the `RawFile.id`.
+    refused: `refuse` is told the `RawFile.id`, the reason and the `Series.frame`.
     """
     names = ordered["series"].cast(pa.string()).to_pylist()
     for name, group in groupby(range(len(names)), key=names.__getitem__):
-        rows, kept = ordered.take(pa.array(group)), []
-        for row, (frame, why) in enumerate(zip(frames_of(files, rows), _misplaced(rows), strict=True)):
+        rows = ordered.take(pa.array(group))
+        whole, misplaced = _series(name, files, rows), _misplaced(rows)
+        for row, why in enumerate(misplaced):
             if why:
-                refuse(frame.file.id, why)
-            else:
-                kept.append(row)
+                refuse(whole.frames[row].file.id, why, whole.frame(row))
+        kept = [row for row, why in enumerate(misplaced) if not why]
         if kept:
-            rows = rows.take(pa.array(kept))
-            positions, warnings = rows["position"].to_numpy(), rows["warnings"].cast(pa.string()).to_pylist()
-            extents = [extent_of(text) for text in rows["extent"].to_pylist()]
-            yield Series(name, frames_of(files, rows), positions, warnings, extents, inspect_series(rows)[0])
+            yield whole if len(kept) == len(misplaced) else _series(name, files, rows.take(pa.array(kept)))
 
 
 def parts_of(series: Series, refuse: Refuse, average_thin: bool) -> Iterator[Part]:
@@ -136,6 +139,12 @@ def flags_of(series: Series, read: int) -> list[str]:
     if found.duplicates:
         flags.append(f"{found.duplicates} slices repeat a position")
     return flags
+
+
+def _series(name: str, files: RawFiles, rows: pa.Table) -> Series:
+    positions, warnings = rows["position"].to_numpy(), rows["warnings"].cast(pa.string()).to_pylist()
+    extents = [extent_of(text) for text in rows["extent"].to_pylist()]
+    return Series(name, frames_of(files, rows), positions, warnings, extents, inspect_series(rows)[0])
 
 
 def _misplaced(rows: pa.Table) -> list[Refused | None]:

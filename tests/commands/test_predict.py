@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from pydicom import Dataset
+from pydicom.uid import EnhancedCTImageStorage
 
 import commands.predict
 import settings.places
@@ -53,6 +55,31 @@ def stack(folder: Path, spacing: float, repeat: int, **tags: Any) -> Path:
         write_dicom(path, patterns[number // repeat], SOPInstanceUID=f"{folder.name}.{number}",
                     SeriesInstanceUID=folder.name, ImagePositionPatient=place, **tags)  # fmt: skip
     return folder
+
+
+def enhanced(positions: list[float], across: bool = False) -> dict[str, Any]:
+    """Tags of an enhanced CT with frames at these places in mm; `across`: the last one is sagittal."""
+
+    def item(**values: Any) -> Dataset:
+        made = Dataset()
+        for name, value in values.items():
+            setattr(made, name, value)
+        return made
+
+    axial, sagittal = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]
+    frames = [
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=[0, 0, z])],
+            PlaneOrientationSequence=[
+                item(ImageOrientationPatient=sagittal if across and number == len(positions) - 1 else axial)
+            ],
+        )
+        for number, z in enumerate(positions)
+    ]
+    return {
+        "SOPClassUID": EnhancedCTImageStorage, "NumberOfFrames": len(positions), "ImagePositionPatient": None,
+        "ImageOrientationPatient": None, "PerFrameFunctionalGroupsSequence": frames,
+    }  # fmt: skip
 
 
 def test_slices_have_what_evaluate_gives_them(root: Path) -> None:
@@ -176,6 +203,22 @@ def test_an_answer_that_is_not_finite_is_a_reject(root: Path, tmp_path: Path, mo
     broken = (slice(None), 0)
     found, _ = ask(root, folder, "--variant", "mean", status=2)
     assert [row["rejected"] for row in found] == [reason] * 3
+
+
+def test_frames_of_a_file_have_their_numbers(root: Path, tmp_path: Path) -> None:
+    """Three of 5.1 mm from one file, above the other way up; the last of another's lies across, the rest is cut off."""
+    stored = np.stack([flat(1030), flat(1060), flat(1090)])
+    path = write_dicom(tmp_path / "scan.dcm", stored, **enhanced([10.2, 5.1, 0.0]), SeriesInstanceUID="a")
+    found, _ = ask(root, path, "--variant", "mean")
+    assert [(row["file"], row["position_mm"]) for row in found] == [
+        (f"{path}#3", "0.00"), (f"{path}#2", "5.10"), (f"{path}#1", "10.20")
+    ]  # fmt: skip
+    cut = write_dicom(tmp_path / "cut.dcm", stored, **enhanced([0.0, 5.1, 0.0], across=True), SeriesInstanceUID="b")
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    found, result = ask(root, path, cut, "--variant", "mean")
+    rejected = {row["file"]: row["rejected"].split(":")[0] for row in found if row["rejected"]}
+    assert rejected == {f"{cut}#1": "truncated", f"{cut}#2": "truncated", f"{cut}#3": "orientation"}
+    assert f"{cut}#3" in result.output
 
 
 def test_nothing_readable_is_status_2_with_the_reasons(root: Path, tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def read(folder: Path, work: Path) -> tuple[list[Series], list[tuple[str, str]]]
     assert not rejects
     refused: list[tuple[str, str]] = []
 
-    def refuse(id_: str, why: Refused) -> None:
-        refused.append((Path(names[id_]).name, why.rule))
+    def refuse(id_: str, why: Refused, frame: int | None) -> None:
+        refused.append((Path(names[id_]).name + (f"#{frame}" if frame else ""), why.rule))
 
     return list(series_of(files, ordered, refuse)), sorted(refused)
 
