@@ -200,7 +200,7 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
     probabilities hold at the prevalence on val.
 
     The CSV and the screen have paths as you give them; these may hold names. The third frame of a file of several is
-    FILE#3. Exit status: 0, also where some files are
+    FILE#3. A slice without a position or an orientation is a series of its own, flagged 'position unknown'. Exit status: 0, also where some files are
     rejected; 2 if none could be read.
     """
     from commands.predict import predict as ask

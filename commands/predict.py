@@ -5,6 +5,7 @@ the CSV as the user gave them, and nowhere else but into a private temporary fol
 """
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +47,7 @@ class Row(NamedTuple):
     file: str
     frame: int | None  # of a multi-frame file, from 1
     series: str
-    position: float  # mm
+    position: float  # mm; nan: unknown
     slices: int  # it is the mean of
     flags: list[str]
 
@@ -88,7 +89,7 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
             for row, *pair in zip(rows, *both, strict=True):
                 row.flags.extend(_incoherent(pair[1], model.labels))
                 numbers = [f"{value:.6g}" for answer in pair for value in answer]
-                place = [_of_frame(row.file, row.frame), row.series, f"{row.position:.2f}", row.slices]
+                place = [_of_frame(row.file, row.frame), row.series, _mm(row.position, 2), row.slices]
                 writer.writerow([*place, *numbers, f"{prior:.6g}", "; ".join(row.flags), ""])
             _show(console, rows, *both, model.labels)
             count += len(rows)
@@ -155,7 +156,7 @@ def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool
             warnings = sorted({word for row in part.rows for word in series.warnings[row].split()})
             rows.append(Row(file, series.frame(first), series.name, part.position, len(part.rows), warnings))
             made_of.append(part.rows)
-            yield part.position, made
+            yield 0.0 if math.isnan(part.position) else part.position, made
 
     logits = series_logits(model, pictures())
     finite = np.isfinite(logits).all(axis=1)
@@ -187,7 +188,7 @@ def _show(console: Console, rows: Sequence[Row], raw: Probabilities, scaled: Pro
     for row, *answers in zip(rows, raw, scaled, strict=True):
         cells = [f"{before:.3f} > {after:.3f}" for before, after in zip(*answers, strict=True)]
         own = "; ".join(flag for flag in row.flags if flag not in common)
-        table.add_row(_shown(_of_frame(row.file, row.frame)), f"{row.position:.1f}", *cells, own)
+        table.add_row(_shown(_of_frame(row.file, row.frame)), _mm(row.position, 1), *cells, own)
     console.print(table)
     console.print()
 
@@ -204,6 +205,10 @@ def _show_rejected(console: Console, rejected: Rejected) -> None:
 def _of_frame(path: str, frame: int | None) -> str:
     """What stands for a slice: its file and, of a multi-frame file, the frame's number from 1."""
     return f"{path}#{frame}" if frame else path
+
+
+def _mm(position: float, digits: int) -> str:
+    return "" if math.isnan(position) else f"{position:.{digits}f}"
 
 
 def _shown(path: str) -> str:

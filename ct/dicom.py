@@ -67,7 +67,7 @@ class Header(NamedTuple):
     patient: str  # empty if the file has none, which `lenient` headers may
     series: str
     frame: int  # from 0; 0 of a single-frame file
-    position: float  # mm along the slice normal
+    position: float  # mm along the slice normal; nan of a `lenient` header without a place
     normal: tuple[float, float, float]  # unit length, rounded to 4 digits
     kind: str  # how pixels are stored, for people: "implicit LE, 12-bit unsigned"; no identifier in it
     warnings: tuple[str, ...]  # words for what is odd but no reason to refuse, see `_warnings`
@@ -79,7 +79,8 @@ class Header(NamedTuple):
 def read_headers(path: Path, lenient: bool = False) -> list[Header]:
     """Identity and position of each frame of a file, its pixels unread; Refused for whatever cannot become a slice.
 
-    `lenient`: what a split needs and an answer does not may be missing: the patient.
+    `lenient`: what an answer does not need may be missing: the patient, and the place of a file's only slice,
+    which is then a series of its own.
     """
     with path.open("rb", buffering=0) as file, reading():
         content, wanted = b"", FIRST_BYTES
@@ -209,14 +210,19 @@ def _header(found: File, stored: Stored, frame: int, head: int, start: int, leni
             raise Refused("no-id", f"{name} is not given")
     origin = _numbers(_value(dataset, frame, "PlanePositionSequence", "ImagePositionPatient"), 3)
     directions = _numbers(_value(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
-    if not origin or not directions:
-        raise Refused("no-position", "ImagePositionPatient or ImageOrientationPatient is not given")
+    placed = origin and directions
+    if not placed:
+        if not lenient or frames > 1:
+            raise Refused("no-position", "ImagePositionPatient or ImageOrientationPatient is not given")
+        series = f"{series}.{slice_id}"
+    origin, directions = origin or [0, 0, 0], directions or [1, 0, 0, 0, 1, 0]
     # DICOM PS3.3 C.7.6.2.1.1: direction cosines of a row and of a column; their cross product is the slice normal.
     (a, b, c), (d, e, f) = directions[:3], directions[3:]
     normal = b * f - c * e, c * d - a * f, a * e - b * d
     length, position = math.hypot(*normal), sum(x * y for x, y in zip(origin, normal, strict=True))
     if not abs(length - 1) < 0.01 or not math.isfinite(position):
         raise Refused("no-position", "ImageOrientationPatient is no pair of orthogonal directions")
+    position = position if placed else math.nan
     x, y, z = (round(value / length, 4) + 0.0 for value in normal)  # + 0.0: no -0.0
     encoding = _encoding(dataset, frame)
     word = NATIVE.get(found.syntax) or COMPRESSED[found.syntax][0]

@@ -40,7 +40,7 @@ class Series(NamedTuple):
 
     name: str  # "s0001"
     frames: list[Frame]
-    positions: npt.NDArray[np.float64]  # mm along the normal, ascending
+    positions: npt.NDArray[np.float64]  # mm along the normal, ascending; nan of a lone slice without a place
     warnings: list[str]  # of each slice, `ct.dicom.Header.warnings` joined by blanks
     extents: list[Extent]  # of each slice, by its header
     finding: SeriesFinding
@@ -122,7 +122,9 @@ def flags_of(series: Series, read: int) -> list[str]:
     steps = np.diff(series.positions)
     steps = steps[steps > SAME_PLACE]
     learnt = "learnt from {}-{}".format(*TRAINED_RANGE)
-    if not len(steps):
+    if np.isnan(series.positions).any():
+        flags.append("position unknown")
+    elif not len(steps):
         alone = len(series.positions) == 1
         flags.append(f"spacing unknown: {'a lone slice' if alone else 'all slices at one position'}")
     elif series.is_averaged:

@@ -30,7 +30,7 @@ class Part(NamedTuple):
     """A slice for the model."""
 
     rows: tuple[int, ...]  # of the series, that it was made of; the one it has most of first
-    position: float  # mm along the normal
+    position: float  # mm along the normal; nan of a lone slice without a place
     slice: Slice
 
 

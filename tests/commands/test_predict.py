@@ -205,6 +205,22 @@ def test_an_answer_that_is_not_finite_is_a_reject(root: Path, tmp_path: Path, mo
     assert [row["rejected"] for row in found] == [reason] * 3
 
 
+def test_slices_without_a_place_are_answered_one_by_one(root: Path, tmp_path: Path) -> None:
+    """As a head with context answers each of them when it is given nothing else."""
+    whole = stack(tmp_path / "whole", 5.1, 1)
+    alone = [ask(root, file, "--variant", "series")[0][0] for file in sorted(whole.iterdir())]
+    scan = stack(tmp_path / "scan", 5.1, 1, ImageOrientationPatient=None)
+    coronal = ["1", "0", "0", "0", "0", "-1"]
+    write_dicom(tmp_path / "other.dcm", flat(0), ImagePositionPatient=None, ImageOrientationPatient=coronal)
+    found, result = ask(root, scan, tmp_path / "other.dcm", "--variant", "series")
+    *found, refused = sorted(found, key=lambda row: row["file"][::-1])
+    assert refused["rejected"].startswith("not-axial") and "nan" not in result.output
+    assert [Path(row["file"]).name for row in found] == ["0.dcm", "1.dcm", "2.dcm"]
+    assert len({row["series"] for row in found}) == 3
+    assert all(row["position_mm"] == "" and row["flags"].startswith("position unknown") for row in found)
+    np.testing.assert_allclose(numbers(found, RAW), numbers(alone, RAW), atol=1e-6)
+
+
 def test_frames_of_a_file_have_their_numbers(root: Path, tmp_path: Path) -> None:
     """Three of 5.1 mm from one file, above the other way up; the last of another's lies across, the rest is cut off."""
     stored = np.stack([flat(1030), flat(1060), flat(1090)])
