@@ -55,9 +55,12 @@ class Row(NamedTuple):
 class Rejected:
     """Files, or frames of them, that gave no slice, once for each reason."""
 
-    def __init__(self, names: dict[str, str]) -> None:
+    def __init__(self, names: dict[str, str], left: dict[str, Refused]) -> None:
         self.names = names
-        self.found = dict[tuple[str, int | None, str, str], None]()  # path, frame from 1 or None, rule, reason
+        # Path, frame from 1 or None, rule, reason.
+        self.found = dict[tuple[str, int | None, str, str], None].fromkeys(
+            (path, None, why.rule, why.reason) for path, why in left.items()
+        )
 
     def add(self, id_: str, why: Refused | Reject, frame: int | None = None) -> None:
         self.found[self.names[id_], frame, why.rule, why.reason] = None
@@ -67,7 +70,7 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
     """Print and write to `out` (CSV) what a variant answers for the slices; BadInput where none could be read."""
     if prevalence is not None and not 0 < prevalence < 1:
         raise BadParameter(f"--prevalence: {prevalence:g} is not between 0 and 1; give a share, such as 0.14")
-    files, names = given_files(paths)
+    files, names, left = given_files(paths)
     variant = variant or best_variant(artifacts)
     accelerator, decisions = start(load_local())
     model = load_model(artifacts, variant, accelerator.device, decisions)
@@ -75,7 +78,7 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
     prior = calibration.prevalences[model.labels.index("any")] if prevalence is None else prevalence
     console = Console(width=220, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{NOTICE}\nvariant {variant}; probabilities raw > calibrated, at a prevalence of {prior:.3f}\n")
-    rejected = Rejected(names)
+    rejected = Rejected(names, left)
     part = out.with_name(out.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     count = 0

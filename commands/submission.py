@@ -30,7 +30,10 @@ def submit(
     `fill`: slices without a file that can be read get the prevalences on val; without it they are a BadInput, raised as
     soon as they are known, and nothing is written.
     """
-    files, names = given_files(paths)
+    files, names, left = given_files(paths)
+    if left and not fill:
+        path, why = next(iter(left.items()))
+        raise BadInput(f"{path}: {why}; mend it or name what it holds, or repeat with --fill")
     slices = {path: Path(path).stem for path in names.values()}
     rows = _rows(order) if order else [f"{name}_{label}" for name in sorted(slices.values()) for label in SUBTYPES]
     wanted = dict.fromkeys(row.rpartition("_")[0] for row in rows)
@@ -42,7 +45,7 @@ def submit(
     accelerator, decisions = start(load_local())
     model = load_model(artifacts, variant, accelerator.device, decisions)
     calibration = read_calibration(artifacts / "evaluation" / variant, model.labels, model.digest)
-    rejected = Rejected(names)
+    rejected = Rejected(names, {})
     found: list[str] = []
     parts = [np.empty((0, len(model.labels)))]
     for some, logits in answers(model, files, rejected, average_thin=False):

@@ -1,6 +1,8 @@
 """Files, folders and scans that a user names: their series, what of these can be taken, and what is odd about them."""
 
 import math
+import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -11,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from corpus.manifest import decode_name, encode_name, short_hash
+from corpus.manifest import encode_name, short_hash
 from ct.dicom import Extent, Refused, Slice
-from ct.raw_files import RawFiles, files_below
+from ct.raw_files import RawFiles
 from ct.read import Frame, frames_of, read_frames
 from ct.scan import extent_of
 from ct.series import SAME_ORIENTATION, SAME_PLACE, SeriesFinding, inspect_series
@@ -61,24 +63,31 @@ class Series(NamedTuple):
         return self.frames[row].number + 1 if self.extents[row].frames > 1 else None
 
 
-def given_files(paths: Sequence[Path]) -> tuple[RawFiles, dict[str, str]]:
-    """The files that are named, and all in the folders that are; and by `RawFile.id` each one's path as it was given.
+def given_files(paths: Sequence[Path]) -> tuple[RawFiles, dict[str, str], dict[str, Refused]]:
+    """The files that are named, and all in the folders that are; by `RawFile.id` each one's path as it was given; and
+    by path what is not taken: folders that cannot be listed or are links inside another, and what is no regular file.
 
     Hidden files in folders are left out; a file that is named twice is read once. BadInput where there is none.
     """
     found: dict[str, str] = {}  # below the root of the file system: as given
+    left: dict[str, Refused] = {}
     for path in paths:
-        below = [path / decode_name(name) for name in files_below(path).to_pylist()] if path.is_dir() else [path]
-        for file in below:
-            found.setdefault(file.resolve().relative_to(file.resolve().anchor).as_posix(), str(file))
+        for file in _below(path, left) if path.is_dir() else [path]:
+            if why := _no_file(file):
+                left[str(file)] = why
+            else:
+                found.setdefault(file.resolve().relative_to(file.resolve().anchor).as_posix(), str(file))
     if not found:
-        raise BadInput(f"{', '.join(map(str, paths))}: no file there; name DICOM files, or folders that hold some")
+        raise BadInput(
+            "".join(f"{path}: {why}; " for path, why in left.items())
+            + f"{', '.join(map(str, paths))}: no file there; name DICOM files, or folders that hold some"
+        )
     names = sorted(found)
     nothing = {"size": pa.nulls(len(names), pa.int64()), "sha256": pa.nulls(len(names), pa.string())}
     files = RawFiles(
         Path(paths[0].resolve().anchor), pa.table({"name": pa.array(map(encode_name, names), pa.binary()), **nothing})
     )
-    return files, {short_hash(name): path for name, path in found.items()}
+    return files, {short_hash(name): path for name, path in found.items()}, left
 
 
 def series_of(
@@ -141,6 +150,30 @@ def flags_of(series: Series, read: int) -> list[str]:
     if found.duplicates:
         flags.append(f"{found.duplicates} slices repeat a position")
     return flags
+
+
+def _below(folder: Path, left: dict[str, Refused]) -> Iterator[Path]:
+    """What is in a folder and those below it and is no folder, in order; `left` gets what is not entered, and why."""
+
+    def unlisted(error: OSError) -> None:
+        left[str(error.filename)] = Refused("unreadable", error.strerror or type(error).__name__)
+
+    for name, folders, others in os.walk(folder, onerror=unlisted):
+        here = Path(name)
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for one in folders:
+            if os.path.islink(here / one):  # noqa: PTH114 (pathlib raises where it may not look)
+                left[str(here / one)] = Refused("linked-folder", "is not entered; name it as a folder of its own")
+        yield from (here / one for one in sorted(others) if not one.startswith("."))
+
+
+def _no_file(path: Path) -> Refused | None:
+    """Why there is no regular file; None: there is. To open a pipe would be to wait for who writes into it."""
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        return Refused("unreadable", error.strerror or type(error).__name__)
+    return None if regular else Refused("no-file", "is a pipe, socket or device")
 
 
 def _series(name: str, files: RawFiles, rows: pa.Table) -> Series:

@@ -109,6 +109,7 @@ def test_what_is_no_slice_is_named_and_a_missing_one_is_counted(root: Path, tmp_
     write_dicom(folder / "scout", flat(0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     write_dicom(folder / "deep/er/mr.dcm", flat(0), Modality="MR")
     (folder / "DICOMDIR").write_text("no image")
+    (folder / "linked").symlink_to(tmp_path, target_is_directory=True)
     (folder / os.fsdecode(b"M\xfcller")).write_text("nor here")
     sideways = ["0", "1", "0", "0", "0", "-1"]
     write_dicom(folder / "sagittal.dcm", flat(0), SeriesInstanceUID="x", ImageOrientationPatient=sideways)
@@ -117,7 +118,7 @@ def test_what_is_no_slice_is_named_and_a_missing_one_is_counted(root: Path, tmp_
     assert rejected == {
         cut.name: "truncated", "scout": "localizer", "mr.dcm": "not-ct", "DICOMDIR": "not-dicom",
         os.fsdecode(b"M\xfcller"): "not-dicom",
-        "sagittal.dcm": "not-axial",
+        "sagittal.dcm": "not-axial", "linked": "linked-folder",
     }  # fmt: skip
     assert all(
         word in result.output

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def write(folder: Path, positions: list[float], name: str = "s", **tags: Any) ->
 def read(folder: Path, work: Path) -> tuple[list[Series], list[tuple[str, str]]]:
     """The series, and (file name, rule) of what is refused."""
     work.mkdir()
-    files, names = given_files([folder])
+    files, names, _ = given_files([folder])
     ordered, rejects = scan(files, True, work, map, Share(), "predict", lenient=True)
     assert not rejects
     refused: list[tuple[str, str]] = []
@@ -45,14 +46,46 @@ def test_files_keep_the_paths_they_were_given_by(tmp_path: Path, monkeypatch: py
     write(tmp_path / "scan/deep", [0.0, 5.0])
     write(tmp_path / "scan/.hidden", [0.0])
     monkeypatch.chdir(tmp_path)
-    files, names = given_files([Path("scan"), Path("scan/deep/s-1"), Path("../") / tmp_path.name / "scan/deep"])
-    assert sorted(names.values()) == ["scan/deep/s-0", "scan/deep/s-1"] and len(files) == 2
+    files, names, left = given_files([Path("scan"), Path("scan/deep/s-1"), Path("../") / tmp_path.name / "scan/deep"])
+    assert sorted(names.values()) == ["scan/deep/s-0", "scan/deep/s-1"] and len(files) == 2 and not left
     assert [(files.root / os.fsdecode(name)).read_bytes()[128:132] for name in files.table["name"].to_pylist()] == [
         b"DICM"
     ] * 2
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="empty: no file there"):
         given_files([tmp_path / "empty"])
+
+
+def test_what_is_no_file_or_cannot_be_listed_is_told_and_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that nobody writes into would be waited for without end."""
+    write(tmp_path / "scan/a", [0.0])
+    write(tmp_path / "scan/closed", [5.0])
+    write(tmp_path / "elsewhere", [10.0])
+    (tmp_path / "scan/link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "scan/file").symlink_to(tmp_path / "elsewhere/s-0")
+    (tmp_path / "scan/loop").symlink_to("loop")
+    (tmp_path / "scan/.hidden").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    os.mkfifo(tmp_path / "scan/a/pipe")
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.chdir(tmp_path)
+    files, names, left = given_files([Path("scan"), Path("/dev/null")])
+    assert sorted(names.values()) == ["scan/a/s-0", "scan/file"] and len(files) == 2
+    assert {path: why.rule for path, why in left.items()} == {
+        "scan/closed": "unreadable", "scan/link": "linked-folder", "scan/loop": "unreadable", "scan/a/pipe": "no-file",
+        "/dev/null": "no-file",
+    }  # fmt: skip
+    assert str(left["scan/closed"]) == "unreadable: Permission denied"
+    with pytest.raises(BadInput, match="scan/closed: unreadable: Permission denied; scan/closed: no file there"):
+        given_files([Path("scan/closed")])
 
 
 def test_slices_across_their_series_and_series_that_are_not_axial_are_refused(tmp_path: Path) -> None:
