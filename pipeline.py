@@ -185,7 +185,12 @@ def export(folder: Path | None, corpus: Path, one_channel: bool, onnx: Path | No
 @click.option("--variant", help="The head to ask; default: of those evaluated, the best by weighted log loss on val.")
 @click.option("--prevalence", type=float, metavar="SHARE", help="Of slices with any haemorrhage, where yours are from.")
 @click.option(
-    "--csv", "out", default="predictions.csv", show_default=True, type=click.Path(path_type=Path), help="To write."
+    "--csv",
+    "out",
+    default="predictions.csv",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="To write.",
 )
 def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | None, out: Path) -> None:
     """Ask a trained head about DICOM files, and folders of them. Not a medical device: no diagnosis, no triage.
@@ -214,7 +219,13 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
 @click.option("--variant", help="The head to ask; default: of those evaluated, the best by weighted log loss on val.")
 @click.option("--order", type=click.Path(exists=True, path_type=Path), help="Kaggle's sample submission: its rows.")
 @click.option("--fill", is_flag=True, help="Give slices that are missing or cannot be read the prevalences on val.")
-@click.option("--out", default="submission.csv", show_default=True, type=click.Path(path_type=Path), help="To write.")
+@click.option(
+    "--out",
+    default="submission.csv",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="To write.",
+)
 def submission(paths: tuple[Path, ...], variant: str | None, order: Path | None, fill: bool, out: Path) -> None:
     """Write Kaggle's submission for RSNA's unlabelled test files, ID_….dcm, and folders of them.
 

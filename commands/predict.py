@@ -7,9 +7,10 @@ the CSV as the user gave them, and nowhere else but into a private temporary fol
 import csv
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -79,10 +80,8 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
     console = Console(width=220, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{NOTICE}\nvariant {variant}; probabilities raw > calibrated, at a prevalence of {prior:.3f}\n")
     rejected = Rejected(names, left)
-    part = out.with_name(out.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with written(out) as file:
         writer = csv.writer(file, lineterminator="\n")
         raw = [f"raw_{label}" for label in model.labels]
         head = ["file", "series", "position_mm", "slices", *raw, *model.labels]
@@ -98,11 +97,23 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
             count += len(rows)
         for path, frame, rule, reason in rejected.found:
             writer.writerow([_of_frame(path, frame), *[""] * (len(head) + 1), f"{rule}: {reason}"])
-    part.replace(out)
     _show_rejected(console, rejected)
     console.print(f"{count:,} slices of {len(files):,} files: {out}")
     if not count:
         raise BadInput(f"none of {len(files)} files gave a slice; see above, or column `rejected` of {out}")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[TextIO]:
+    """A text file to write, which is at `path` once it is whole; after an error nothing is left of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def best_variant(artifacts: Path) -> str:

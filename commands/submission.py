@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow.csv import read_csv
 
-from commands.predict import NAMED, Rejected, answers, best_variant
+from commands.predict import NAMED, Rejected, answers, best_variant, written
 from ct.given import given_files
 from evaluation.prior import calibrated, read_calibration
 from evaluation.submission import SUBTYPES, submission_csv
@@ -63,10 +63,8 @@ def submit(
     content = submission_csv(
         found + filled, np.concatenate([*parts, np.tile(prior, (len(filled), 1))]), model.labels, rows
     )
-    part = out.with_name(out.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(content, encoding="utf-8")
-    part.replace(out)
+    with written(out) as file:
+        file.write(content)
     for why in sorted(set(lost.values())):
         print(f"prevalences on val, {why}: {_named(name for name in filled if lost[name] == why)}")
     print(f"variant {variant}: {content.count(chr(10)) - 1:,} rows, {len(filled):,} slices of them filled: {out}")

@@ -252,6 +252,29 @@ def test_nothing_readable_is_status_2_with_the_reasons(root: Path, tmp_path: Pat
         assert CliRunner().invoke(main, ["predict", str(empty)]).exit_code == 2
 
 
+def test_a_folder_in_the_place_of_the_csv_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    """There are no artifacts here: to look at them first would be another error."""
+    write_dicom(tmp_path / "a.dcm", flat(0))
+    for command, option in (("predict", "--csv"), ("submission", "--out")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(settings.places, "ROOT", tmp_path)
+            result = CliRunner().invoke(main, [command, option, str(tmp_path), str(tmp_path / "a.dcm")])
+        assert result.exit_code == 2 and f"'{option}'" in result.output and "is a directory" in result.output
+
+
+def test_an_error_leaves_no_part_of_the_csv(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> np.ndarray:
+        raise BadArtifact("the head is gone")
+
+    monkeypatch.setattr(commands.predict, "series_logits", fails)
+    monkeypatch.setattr(settings.places, "ROOT", root)
+    folder = stack(tmp_path / "scan", 5.1, 1)
+    out = tmp_path / "out/answers.csv"
+    result = CliRunner().invoke(main, ["predict", "--csv", str(out), "--variant", "mean", str(folder)])
+    assert result.exit_code and "the head is gone" in result.output
+    assert not list(out.parent.iterdir())
+
+
 def test_the_variant_is_that_of_the_lowest_loss_on_val(root: Path) -> None:
     losses = {
         name: json.loads((root / f"artifacts/vit/{name}/card.json").read_text())["val_weighted_log_loss"]
