@@ -197,7 +197,8 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
 
     Files are grouped by SeriesInstanceUID and ordered along the normal of their slices; what is no axial CT slice of a
     head is rejected, with the reason. Slices 3.5 mm apart or less are averaged to the 5.1 mm of the training series;
-    other spacings than theirs (5.0-5.7 mm) are flagged. Every slice has six probabilities, raw and calibrated: the
+    other spacings than theirs (5.0-5.7 mm) are flagged, as are thick slices that overlap, contrast, slices computed
+    from others (MIP, MPR) and kernels for bone or lung. Every slice has six probabilities, raw and calibrated: the
     temperatures are those that `evaluate` fitted on val.
 
     --prevalence moves each calibrated logit by the change of its prior log odds, logit(new) - logit(old). Old is the
@@ -205,8 +206,8 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
     probabilities hold at the prevalence on val.
 
     The CSV and the screen have paths as you give them; these may hold names. The third frame of a file of several is
-    FILE#3. A slice without a position or an orientation is a series of its own, flagged 'position unknown'. Exit status: 0, also where some files are
-    rejected; 2 if none could be read.
+    FILE#3. A slice without a position or an orientation is a series of its own, flagged 'position unknown'. Exit
+    status: 0, also where some files are rejected; 2 if none could be read.
     """
     from commands.predict import predict as ask
     from settings.places import ROOT

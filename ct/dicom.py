@@ -14,7 +14,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from xxhash import xxh3_64_intdigest
 
 from ct.codecs import COMPRESSED, LOSSY, NATIVE, Stored, decode, read_native
-from ct.head import check_kind, is_unknown_part, told
+from ct.head import cautions, check_kind, is_unknown_part, told
 from ct.pixels import FLOOR, GLITCH_INTERCEPT, Encoding, Refused, Slice, hu_table, repaired
 from ct.tags import DAMAGED, File, parse, reading
 
@@ -70,7 +70,8 @@ class Header(NamedTuple):
     position: float  # mm along the slice normal; nan of a `lenient` header without a place
     normal: tuple[float, float, float]  # unit length, rounded to 4 digits
     kind: str  # how pixels are stored, for people: "implicit LE, 12-bit unsigned"; no identifier in it
-    warnings: tuple[str, ...]  # words for what is odd but no reason to refuse, see `_warnings`
+    # Words for what is odd but no reason to refuse, see `_warnings`; of `lenient` headers also `ct.head.cautions`.
+    warnings: tuple[str, ...]
     study: str  # StudyInstanceUID; empty if the file has none
     known: Known
     extent: Extent
@@ -235,6 +236,8 @@ def _header(found: File, stored: Stored, frame: int, head: int, start: int, leni
     study, known = str(dataset.get("StudyInstanceUID") or "").strip(), Known(head, start, native)
     extent = Extent(frames, stored.rows, stored.columns, spacing, _thickness(dataset, frame) if lenient else None)
     warnings = _warnings(found, encoding)
+    if lenient:
+        warnings += cautions(dataset, _value(dataset, frame, "CTReconstructionSequence", "ConvolutionKernel"))
     return Header(slice_id, patient, series, frame, position, (x, y, z), kind, warnings, study, known, extent)
 
 

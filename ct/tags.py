@@ -37,7 +37,8 @@ NAMES = (
     "RescaleIntercept", "RescaleType", "LossyImageCompression", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
-ADVICE = ("SliceThickness",)  # for flags alone: where it is damaged, it is as if it were not given
+# For flags alone: where one is damaged, it is as if it were not given.
+ADVICE = ("SliceThickness", "ContrastBolusAgent", "ContrastBolusAgentSequence", "ConvolutionKernel")
 # Tag → its name and value representation (PS3.6).
 TAGS = {int(tag): (name, dictionary_VR(tag)) for name in NAMES if (tag := tag_for_keyword(name)) is not None}
 ADVISING = {int(tag): (name, dictionary_VR(tag)) for name in ADVICE if (tag := tag_for_keyword(name)) is not None}

@@ -222,6 +222,12 @@ def test_slices_without_a_place_are_answered_one_by_one(root: Path, tmp_path: Pa
     np.testing.assert_allclose(numbers(found, RAW), numbers(alone, RAW), atol=1e-6)
 
 
+def test_contrast_and_sharp_kernels_are_flagged(root: Path, tmp_path: Path) -> None:
+    folder = stack(tmp_path / "scan", 5.1, 1, ContrastBolusAgent="yes", ConvolutionKernel="H70h")
+    found, _ = ask(root, folder, "--variant", "mean")
+    assert len(found) == 3 and all(row["flags"].startswith("contrast; sharp-kernel") for row in found)
+
+
 def test_frames_of_a_file_have_their_numbers(root: Path, tmp_path: Path) -> None:
     """Three of 5.1 mm from one file, above the other way up; the last of another's lies across, the rest is cut off."""
     stored = np.stack([flat(1030), flat(1060), flat(1090)])

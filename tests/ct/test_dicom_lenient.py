@@ -51,3 +51,13 @@ def test_a_place_that_cannot_be_is_refused_also_for_an_answer(tmp_path: Path) ->
     for tags in each:
         with pytest.raises(Refused, match="no-position"):
             read_headers(write_dicom(tmp_path / "a.dcm", flat(0), **tags), lenient=True)
+
+
+def test_an_answer_has_cautions_and_a_corpus_none(tmp_path: Path) -> None:
+    tags = {"ContrastBolusAgent": "Omnipaque", "ConvolutionKernel": ["Hr64h", "3"], "SliceThickness": "0.75"}
+    path = write_dicom(tmp_path / "a.dcm", flat(0), **tags, BodyPartExamined="ROUTINE")
+    (header,) = read_headers(path, lenient=True)
+    assert header.warnings == ("body-part", "contrast", "sharp-kernel") and header.extent.thickness == 0.75
+    (plain,) = read_headers(path)
+    assert plain.warnings == ("body-part",) and plain.extent.thickness is None
+    assert plain.known == header.known
