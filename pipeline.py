@@ -185,22 +185,29 @@ def export(folder: Path | None, corpus: Path, one_channel: bool, onnx: Path | No
 @click.option("--variant", help="The head to ask; default: of those evaluated, the best by weighted log loss on val.")
 @click.option("--prevalence", type=float, metavar="SHARE", help="Of slices with any haemorrhage, where yours are from.")
 @click.option(
-    "--csv", "out", default="predictions.csv", show_default=True, type=click.Path(path_type=Path), help="To write."
+    "--csv",
+    "out",
+    default="predictions.csv",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="To write.",
 )
 def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | None, out: Path) -> None:
     """Ask a trained head about DICOM files, and folders of them. Not a medical device: no diagnosis, no triage.
 
     Files are grouped by SeriesInstanceUID and ordered along the normal of their slices; what is no axial CT slice of a
     head is rejected, with the reason. Slices 3.5 mm apart or less are averaged to the 5.1 mm of the training series;
-    other spacings than theirs (5.0-5.7 mm) are flagged. Every slice has six probabilities, raw and calibrated: the
+    other spacings than theirs (5.0-5.7 mm) are flagged, as are thick slices that overlap, contrast, slices computed
+    from others (MIP, MPR) and kernels for bone or lung. Every slice has six probabilities, raw and calibrated: the
     temperatures are those that `evaluate` fitted on val.
 
     --prevalence moves each calibrated logit by the change of its prior log odds, logit(new) - logit(old). Old is the
     share of positive slices on val. New is SHARE for `any`; a subtype keeps its proportion of `any`. Without it the
     probabilities hold at the prevalence on val.
 
-    The CSV and the screen have paths as you give them; these may hold names. Exit status: 0, also where some files are
-    rejected; 2 if none could be read.
+    The CSV and the screen have paths as you give them; these may hold names. The third frame of a file of several is
+    FILE#3. A slice without a position or an orientation is a series of its own, flagged 'position unknown'. Exit
+    status: 0, also where some files are rejected; 2 if none could be read.
     """
     from commands.predict import predict as ask
     from settings.places import ROOT
@@ -213,7 +220,13 @@ def predict(paths: tuple[Path, ...], variant: str | None, prevalence: float | No
 @click.option("--variant", help="The head to ask; default: of those evaluated, the best by weighted log loss on val.")
 @click.option("--order", type=click.Path(exists=True, path_type=Path), help="Kaggle's sample submission: its rows.")
 @click.option("--fill", is_flag=True, help="Give slices that are missing or cannot be read the prevalences on val.")
-@click.option("--out", default="submission.csv", show_default=True, type=click.Path(path_type=Path), help="To write.")
+@click.option(
+    "--out",
+    default="submission.csv",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="To write.",
+)
 def submission(paths: tuple[Path, ...], variant: str | None, order: Path | None, fill: bool, out: Path) -> None:
     """Write Kaggle's submission for RSNA's unlabelled test files, ID_….dcm, and folders of them.
 

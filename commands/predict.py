@@ -5,10 +5,12 @@ the CSV as the user gave them, and nowhere else but into a private temporary fol
 """
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -44,27 +46,32 @@ class Row(NamedTuple):
     """A line of the CSV, but for its probabilities."""
 
     file: str
+    frame: int | None  # of a multi-frame file, from 1
     series: str
-    position: float  # mm
+    position: float  # mm; nan: unknown
     slices: int  # it is the mean of
     flags: list[str]
 
 
 class Rejected:
-    """Files that gave no slice, once for each reason."""
+    """Files, or frames of them, that gave no slice, once for each reason."""
 
-    def __init__(self, names: dict[str, str]) -> None:
-        self.names, self.found = names, dict[tuple[str, str, str], None]()
+    def __init__(self, names: dict[str, str], left: dict[str, Refused]) -> None:
+        self.names = names
+        # Path, frame from 1 or None, rule, reason.
+        self.found = dict[tuple[str, int | None, str, str], None].fromkeys(
+            (path, None, why.rule, why.reason) for path, why in left.items()
+        )
 
-    def add(self, id_: str, why: Refused | Reject) -> None:
-        self.found[self.names[id_], why.rule, why.reason] = None
+    def add(self, id_: str, why: Refused | Reject, frame: int | None = None) -> None:
+        self.found[self.names[id_], frame, why.rule, why.reason] = None
 
 
 def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevalence: float | None, out: Path) -> None:
     """Print and write to `out` (CSV) what a variant answers for the slices; BadInput where none could be read."""
     if prevalence is not None and not 0 < prevalence < 1:
         raise BadParameter(f"--prevalence: {prevalence:g} is not between 0 and 1; give a share, such as 0.14")
-    files, names = given_files(paths)
+    files, names, left = given_files(paths)
     variant = variant or best_variant(artifacts)
     accelerator, decisions = start(load_local())
     model = load_model(artifacts, variant, accelerator.device, decisions)
@@ -72,11 +79,9 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
     prior = calibration.prevalences[model.labels.index("any")] if prevalence is None else prevalence
     console = Console(width=220, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{NOTICE}\nvariant {variant}; probabilities raw > calibrated, at a prevalence of {prior:.3f}\n")
-    rejected = Rejected(names)
-    part = out.with_name(out.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
+    rejected = Rejected(names, left)
     count = 0
-    with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with written(out) as file:
         writer = csv.writer(file, lineterminator="\n")
         raw = [f"raw_{label}" for label in model.labels]
         head = ["file", "series", "position_mm", "slices", *raw, *model.labels]
@@ -86,17 +91,29 @@ def predict(artifacts: Path, paths: Sequence[Path], variant: str | None, prevale
             for row, *pair in zip(rows, *both, strict=True):
                 row.flags.extend(_incoherent(pair[1], model.labels))
                 numbers = [f"{value:.6g}" for answer in pair for value in answer]
-                place = [row.file, row.series, f"{row.position:.2f}", row.slices]
+                place = [_of_frame(row.file, row.frame), row.series, _mm(row.position, 2), row.slices]
                 writer.writerow([*place, *numbers, f"{prior:.6g}", "; ".join(row.flags), ""])
             _show(console, rows, *both, model.labels)
             count += len(rows)
-        for path, rule, reason in rejected.found:
-            writer.writerow([path, *[""] * (len(head) + 1), f"{rule}: {reason}"])
-    part.replace(out)
+        for path, frame, rule, reason in rejected.found:
+            writer.writerow([_of_frame(path, frame), *[""] * (len(head) + 1), f"{rule}: {reason}"])
     _show_rejected(console, rejected)
     console.print(f"{count:,} slices of {len(files):,} files: {out}")
     if not count:
         raise BadInput(f"none of {len(files)} files gave a slice; see above, or column `rejected` of {out}")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[TextIO]:
+    """A text file to write, which is at `path` once it is whole; after an error nothing is left of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def best_variant(artifacts: Path) -> str:
@@ -122,7 +139,7 @@ def answers(
 ) -> Iterator[tuple[list[Row], Logits]]:
     """Series by series: its rows, and their logits (n×labels). Files refused for their header are known before."""
     with TemporaryDirectory(prefix="predict-") as work, pool(1) as run:
-        ordered, rejects = scan(files, True, Path(work), run, Share(), "predict")
+        ordered, rejects = scan(files, True, Path(work), run, Share(), "predict", lenient=True)
     for reject in rejects:
         rejected.add(reject.id, reject)
     progress = Progress("predict", "slices", ordered.num_rows)
@@ -133,11 +150,12 @@ def answers(
 
 def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool) -> tuple[list[Row], Logits]:
     rows: list[Row] = []
+    made_of: list[tuple[int, ...]] = []  # for each row, slices of the series
     lost: set[int] = set()
 
     def refuse(row: int, why: Refused) -> None:
         lost.add(row)
-        rejected.add(series.frames[row].file.id, why)
+        rejected.add(series.frames[row].file.id, why, series.frame(row))
 
     def pictures() -> Iterator[tuple[float, dict[int, Pixels]]]:
         for part in parts_of(series, refuse, average_thin):
@@ -147,14 +165,21 @@ def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool
                 for row in part.rows:
                     refuse(row, why)
                 continue
-            file = rejected.names[series.frames[part.rows[0]].file.id]
+            first = part.rows[0]
+            file = rejected.names[series.frames[first].file.id]
             warnings = sorted({word for row in part.rows for word in series.warnings[row].split()})
-            rows.append(Row(file, series.name, part.position, len(part.rows), warnings))
-            yield part.position, made
+            rows.append(Row(file, series.frame(first), series.name, part.position, len(part.rows), warnings))
+            made_of.append(part.rows)
+            yield 0.0 if math.isnan(part.position) else part.position, made
 
     logits = series_logits(model, pictures())
+    finite = np.isfinite(logits).all(axis=1)
+    for number in np.flatnonzero(~finite).tolist():
+        for row in made_of[number]:
+            refuse(row, Refused("not-finite", "the network's answer is no finite number"))
     common = flags_of(series, len(series.frames) - len(lost))
-    return [row._replace(flags=common + row.flags) for row in rows], logits
+    sound = [row._replace(flags=common + row.flags) for row, is_so in zip(rows, finite, strict=True) if is_so]
+    return sound, logits[finite]
 
 
 def _incoherent(probability: Sequence[float], labels: Sequence[str]) -> list[str]:
@@ -177,18 +202,27 @@ def _show(console: Console, rows: Sequence[Row], raw: Probabilities, scaled: Pro
     for row, *answers in zip(rows, raw, scaled, strict=True):
         cells = [f"{before:.3f} > {after:.3f}" for before, after in zip(*answers, strict=True)]
         own = "; ".join(flag for flag in row.flags if flag not in common)
-        table.add_row(_shown(row.file), f"{row.position:.1f}", *cells, own)
+        table.add_row(_shown(_of_frame(row.file, row.frame)), _mm(row.position, 1), *cells, own)
     console.print(table)
     console.print()
 
 
 def _show_rejected(console: Console, rejected: Rejected) -> None:
     by_reason: dict[str, list[str]] = {}
-    for path, rule, reason in rejected.found:
-        by_reason.setdefault(f"{rule}: {reason}", []).append(path)
+    for path, frame, rule, reason in rejected.found:
+        by_reason.setdefault(f"{rule}: {reason}", []).append(_of_frame(path, frame))
     for reason, paths in by_reason.items():
         more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
         console.print(f"rejected, {reason}: {', '.join(map(_shown, paths[:NAMED]))}{more}")
+
+
+def _of_frame(path: str, frame: int | None) -> str:
+    """What stands for a slice: its file and, of a multi-frame file, the frame's number from 1."""
+    return f"{path}#{frame}" if frame else path
+
+
+def _mm(position: float, digits: int) -> str:
+    return "" if math.isnan(position) else f"{position:.{digits}f}"
 
 
 def _shown(path: str) -> str:

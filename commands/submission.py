@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow.csv import read_csv
 
-from commands.predict import NAMED, Rejected, answers, best_variant
+from commands.predict import NAMED, Rejected, answers, best_variant, written
 from ct.given import given_files
 from evaluation.prior import calibrated, read_calibration
 from evaluation.submission import SUBTYPES, submission_csv
@@ -30,7 +30,10 @@ def submit(
     `fill`: slices without a file that can be read get the prevalences on val; without it they are a BadInput, raised as
     soon as they are known, and nothing is written.
     """
-    files, names = given_files(paths)
+    files, names, left = given_files(paths)
+    if left and not fill:
+        path, why = next(iter(left.items()))
+        raise BadInput(f"{path}: {why}; mend it or name what it holds, or repeat with --fill")
     slices = {path: Path(path).stem for path in names.values()}
     rows = _rows(order) if order else [f"{name}_{label}" for name in sorted(slices.values()) for label in SUBTYPES]
     wanted = dict.fromkeys(row.rpartition("_")[0] for row in rows)
@@ -42,7 +45,7 @@ def submit(
     accelerator, decisions = start(load_local())
     model = load_model(artifacts, variant, accelerator.device, decisions)
     calibration = read_calibration(artifacts / "evaluation" / variant, model.labels, model.digest)
-    rejected = Rejected(names)
+    rejected = Rejected(names, {})
     found: list[str] = []
     parts = [np.empty((0, len(model.labels)))]
     for some, logits in answers(model, files, rejected, average_thin=False):
@@ -60,10 +63,8 @@ def submit(
     content = submission_csv(
         found + filled, np.concatenate([*parts, np.tile(prior, (len(filled), 1))]), model.labels, rows
     )
-    part = out.with_name(out.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(content, encoding="utf-8")
-    part.replace(out)
+    with written(out) as file:
+        file.write(content)
     for why in sorted(set(lost.values())):
         print(f"prevalences on val, {why}: {_named(name for name in filled if lost[name] == why)}")
     print(f"variant {variant}: {content.count(chr(10)) - 1:,} rows, {len(filled):,} slices of them filled: {out}")
@@ -82,7 +83,7 @@ def _rows(order: Path) -> list[str]:
 
 def _lost(rejected: Rejected, slices: dict[str, str], wanted: dict[str, None]) -> dict[str, str]:
     """Wanted slices whose file was refused, and why."""
-    return {slices[path]: f"{rule}: {reason}" for path, rule, reason in rejected.found if slices[path] in wanted}
+    return {slices[path]: f"{rule}: {reason}" for path, _, rule, reason in rejected.found if slices[path] in wanted}
 
 
 def _check(lost: dict[str, str], fill: bool) -> None:

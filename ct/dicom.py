@@ -14,7 +14,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from xxhash import xxh3_64_intdigest
 
 from ct.codecs import COMPRESSED, LOSSY, NATIVE, Stored, decode, read_native
-from ct.head import check_kind, is_unknown_part, told
+from ct.head import cautions, check_kind, is_unknown_part, told
 from ct.pixels import FLOOR, GLITCH_INTERCEPT, Encoding, Refused, Slice, hu_table, repaired
 from ct.tags import DAMAGED, File, parse, reading
 
@@ -50,30 +50,46 @@ class Known(NamedTuple):
     native: Native | None  # None: the file is to be parsed again
 
 
+class Extent(NamedTuple):
+    """How large a frame is."""
+
+    frames: int  # of its file
+    rows: int
+    columns: int
+    pixel_spacing: tuple[float, float] | None  # mm
+    thickness: float | None  # mm; SliceThickness, of `lenient` headers alone
+
+
 class Header(NamedTuple):
     """Whose slice it is and where it lies; identifiers as in the file, so never to be written into an artifact."""
 
     id: str  # SOPInstanceUID; of a multi-frame file "<SOPInstanceUID>.<frame from 1>"
-    patient: str
+    patient: str  # empty if the file has none, which `lenient` headers may
     series: str
     frame: int  # from 0; 0 of a single-frame file
-    position: float  # mm along the slice normal
+    position: float  # mm along the slice normal; nan of a `lenient` header without a place
     normal: tuple[float, float, float]  # unit length, rounded to 4 digits
     kind: str  # how pixels are stored, for people: "implicit LE, 12-bit unsigned"; no identifier in it
-    warnings: tuple[str, ...]  # words for what is odd but no reason to refuse, see `_warnings`
+    # Words for what is odd but no reason to refuse, see `_warnings`; of `lenient` headers also `ct.head.cautions`.
+    warnings: tuple[str, ...]
     study: str  # StudyInstanceUID; empty if the file has none
     known: Known
+    extent: Extent
 
 
-def read_headers(path: Path) -> list[Header]:
-    """Identity and position of each frame of a file, its pixels unread; Refused for whatever cannot become a slice."""
+def read_headers(path: Path, lenient: bool = False) -> list[Header]:
+    """Identity and position of each frame of a file, its pixels unread; Refused for whatever cannot become a slice.
+
+    `lenient`: what an answer does not need may be missing: the patient, and the place of a file's only slice,
+    which is then a series of its own.
+    """
     with path.open("rb", buffering=0) as file, reading():
         content, wanted = b"", FIRST_BYTES
         while True:
             content += file.read(wanted - len(content)) or b""
             whole = len(content) < wanted
             try:
-                found = parse(content)
+                found = parse(content, lenient)
             except (*DAMAGED, OSError):
                 if whole:
                     raise
@@ -85,7 +101,7 @@ def read_headers(path: Path) -> list[Header]:
         stored = _check_format(found)
         start = 0 if found.syntax == DeflatedExplicitVRLittleEndian else found.start
         head = xxh3_64_intdigest(memoryview(content)[:start])
-        headers = [_header(found, stored, frame, head, start) for frame in range(stored.frames)]
+        headers = [_header(found, stored, frame, head, start, lenient) for frame in range(stored.frames)]
     if len(headers) > 1 and len({(header.position, header.normal) for header in headers}) == 1:
         raise Refused("no-position", "the frames have no positions of their own")
     return headers
@@ -186,36 +202,43 @@ def _padding(dataset: Mapping[str, Any], signed: bool) -> tuple[int, int] | None
     return min(whole), max(whole)
 
 
-def _header(found: File, stored: Stored, frame: int, head: int, start: int) -> Header:
+def _header(found: File, stored: Stored, frame: int, head: int, start: int, lenient: bool) -> Header:
     dataset, frames = found.values, stored.frames
     names = ("SOPInstanceUID", "PatientID", "SeriesInstanceUID")
     slice_id, patient, series = (str(dataset.get(name) or "").strip() for name in names)
     for name, value in zip(names, (slice_id, patient, series), strict=True):
-        if not value:
+        if not value and not (lenient and name == "PatientID"):
             raise Refused("no-id", f"{name} is not given")
     origin = _numbers(_value(dataset, frame, "PlanePositionSequence", "ImagePositionPatient"), 3)
     directions = _numbers(_value(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
-    if not origin or not directions:
-        raise Refused("no-position", "ImagePositionPatient or ImageOrientationPatient is not given")
+    placed = origin and directions
+    if not placed:
+        if not lenient or frames > 1:
+            raise Refused("no-position", "ImagePositionPatient or ImageOrientationPatient is not given")
+        series = f"{series}.{slice_id}"
+    origin, directions = origin or [0, 0, 0], directions or [1, 0, 0, 0, 1, 0]
     # DICOM PS3.3 C.7.6.2.1.1: direction cosines of a row and of a column; their cross product is the slice normal.
     (a, b, c), (d, e, f) = directions[:3], directions[3:]
     normal = b * f - c * e, c * d - a * f, a * e - b * d
     length, position = math.hypot(*normal), sum(x * y for x, y in zip(origin, normal, strict=True))
     if not abs(length - 1) < 0.01 or not math.isfinite(position):
         raise Refused("no-position", "ImageOrientationPatient is no pair of orthogonal directions")
+    position = position if placed else math.nan
     x, y, z = (round(value / length, 4) + 0.0 for value in normal)  # + 0.0: no -0.0
     encoding = _encoding(dataset, frame)
     word = NATIVE.get(found.syntax) or COMPRESSED[found.syntax][0]
     kind = f"{word}, {encoding.bits}-bit {'signed' if encoding.signed else 'unsigned'}"
     if frames > 1:
         slice_id, kind = f"{slice_id}.{frame + 1}", f"{kind}, multi-frame"
-    native = None
+    native, spacing = None, _spacing(dataset, frame)
     if found.syntax in NATIVE and found.syntax not in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
-        spacing = _spacing(dataset, frame)
         native = Native(found.length, frames, stored.rows, stored.columns, encoding, spacing)
     study, known = str(dataset.get("StudyInstanceUID") or "").strip(), Known(head, start, native)
+    extent = Extent(frames, stored.rows, stored.columns, spacing, _thickness(dataset, frame) if lenient else None)
     warnings = _warnings(found, encoding)
-    return Header(slice_id, patient, series, frame, position, (x, y, z), kind, warnings, study, known)
+    if lenient:
+        warnings += cautions(dataset, _value(dataset, frame, "CTReconstructionSequence", "ConvolutionKernel"))
+    return Header(slice_id, patient, series, frame, position, (x, y, z), kind, warnings, study, known, extent)
 
 
 def _warnings(found: File, encoding: Encoding) -> tuple[str, ...]:
@@ -252,6 +275,12 @@ def _spacing(dataset: Mapping[str, Any], frame: int) -> tuple[float, float] | No
     spacing = _numbers(_value(dataset, frame, "PixelMeasuresSequence", "PixelSpacing"), 2)
     known = spacing and all(0 < mm < math.inf for mm in spacing)
     return (spacing[0], spacing[1]) if spacing and known else None
+
+
+def _thickness(dataset: Mapping[str, Any], frame: int) -> float | None:
+    """Of a slice, in mm; None if it is not given or cannot be."""
+    value = _value(dataset, frame, "PixelMeasuresSequence", "SliceThickness")
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None
 
 
 def _numbers(value: Any, count: int) -> list[float] | None:

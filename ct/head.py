@@ -28,6 +28,11 @@ OTHER = re.compile(
     r"|\bHIPS?\b|FEMUR|KNEE|TIBIA|ANKLE|EXTREMIT|\bARMS?\b|\bHANDS?\b|\bLEGS?\b|\bFOOT\b|\bFEET\b|FINGER|\bTOES?\b"
 )
 
+# Words of ImageType, beside DERIVED, of slices that were computed from others.
+COMPUTED = {"MPR", "CPR", "MIP", "MINIP", "MAX_IP", "MIN_IP", "MEAN_IP", "REFORMATTED", "AVERAGE", "PROJECTION IMAGE"}
+# Kernels for bone and lung: words, Siemens' H60s … Ur77, Canon's FC30-35, FC50-59 and FC80-89, Philips' YA-YE.
+SHARP = re.compile(r"BONE|EDGE|LUNG|(?!FC)[A-Z]{1,2}[6-9]\d[A-Z]*$|FC(3[0-5]|5\d|8\d)$|Y[A-E]$")
+
 
 def check_kind(dataset: Values) -> None:
     """Refused for what is no CT slice, or of another part of the body."""
@@ -39,8 +44,7 @@ def check_kind(dataset: Values) -> None:
         raise Refused(
             "not-ct", f"SOP class is {kind.name if kind.name != str(kind) else 'an unknown one'}, no CT image"
         )
-    words = dataset.get("ImageType") or []
-    types = {str(word).strip().upper() for word in ([words] if isinstance(words, str) else words)}
+    types = _words(dataset.get("ImageType"))
     if types & SCOUTS:
         raise Refused("localizer", f"ImageType says {min(types & SCOUTS)}: a scout view, no slice")
     if types & SCREENS:
@@ -60,6 +64,26 @@ def is_unknown_part(dataset: Values) -> bool:
     """Whether a body part is given of which nothing is known."""
     part = _part(dataset)
     return bool(part) and not HEAD.search(part)
+
+
+def cautions(dataset: Values, kernel: Any) -> tuple[str, ...]:
+    """contrast: an agent was given; reformatted: the slice was computed from others (projection, reformation);
+    sharp-kernel: it was reconstructed for bone or lung. `kernel`: the value of ConvolutionKernel.
+    """
+    types = _words(dataset.get("ImageType"))
+    agent = _words(dataset.get("ContrastBolusAgent")) - {"", "NO", "NONE", "N"}
+    found = {
+        "contrast": bool(agent or dataset.get("ContrastBolusAgentSequence")),
+        "reformatted": "DERIVED" in types and bool(types & COMPUTED),
+        "sharp-kernel": any(SHARP.match(word) for word in _words(kernel)),
+    }
+    return tuple(word for word, is_so in found.items() if is_so)
+
+
+def _words(value: Any) -> set[str]:
+    """The values of a tag that has one or several, in capitals."""
+    several = [value] if isinstance(value, str) else value or []
+    return {str(word).strip().upper() for word in several}
 
 
 def _part(dataset: Values) -> str:

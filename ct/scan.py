@@ -8,7 +8,7 @@ import csv
 import json
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from corpus.images import Reject
 from corpus.manifest import decode_name, short_hash, short_hashes
 from corpus.sharing import Share, wait_for_files
 from corpus.workers import Progress, Run, ahead, alone
-from ct.dicom import Encoding, Header, Known, Native, Refused, read_headers
+from ct.dicom import Encoding, Extent, Header, Known, Native, Refused, read_headers
 from ct.raw_files import RawFile, RawFiles, chosen
 from ct.series import order
 
@@ -35,10 +35,11 @@ PIECE = pa.schema(
         ("position", pa.float64()), ("x", pa.float64()), ("y", pa.float64()), ("z", pa.float64()),
         ("kind", WORDS), ("warnings", WORDS),
         ("head", pa.uint64()), ("start", pa.int32()), ("native", WORDS),  # of `ct.dicom.Known`; native as JSON
+        ("extent", WORDS),  # `ct.dicom.Extent` as JSON
         ("study", WORDS), ("rule", pa.string()), ("reason", pa.string()),
     ]
 )  # fmt: skip
-ORDERED = [*PIECE.names[:14], "linked"]
+ORDERED = [*PIECE.names[:15], "linked"]
 ORDER, REFUSED = "order.arrow", "refused.parquet"  # in the work folder
 
 
@@ -48,24 +49,32 @@ class _Piece(NamedTuple):
     start: int
     files: list[RawFile]
     hashed: bool
+    lenient: bool
     path: Path
 
 
 def scan(
-    files: RawFiles, hashed: bool, work: Path, run: Run, share: Share, who: str = "prepare-ct", workers: int = 1
+    files: RawFiles,
+    hashed: bool,
+    work: Path,
+    run: Run,
+    share: Share,
+    who: str = "prepare-ct",
+    workers: int = 1,
+    lenient: bool = False,
 ) -> tuple[pa.Table, list[Reject]]:
     """The slices in order (a row each, columns ORDERED: `file` counts in `files`), and the files that are refused.
 
     `hashed`: ids are hashes of the SOPInstanceUID, else the UID itself. `patient`, `series` and `linked` are ordinals
     ("p0001", see `ct.series.Order`), `warnings` rule words joined by blanks. `who` asks, for the progress lines. With
-    more than one of `workers` the ordering has a process of its own. The table is a map of a file in `work`, where
-    `names.csv` is left too: the name and the slice that hashes stand for.
+    more than one of `workers` the ordering has a process of its own. `lenient`: see `ct.dicom.read_headers`. The table
+    is a map of a file in `work`, where `names.csv` is left too: the name and the slice that hashes stand for.
     """
     count = -(-len(files) // FILES_A_PIECE)
     pieces = [work / f"headers-{number:05d}.parquet" for number in range(count)]
     if not (work / ORDER).exists():
         waiting = [number for number in share.mine(range(count)) if not pieces[number].exists()]
-        tasks = (_piece(files, number, hashed, pieces[number]) for number in waiting)
+        tasks = (_piece(files, number, hashed, lenient, pieces[number]) for number in waiting)
         progress = Progress(who, "headers", sum(len(_rows(files, number)) for number in waiting))
         for done in run(_read_piece, tasks):
             progress.add(done)
@@ -90,6 +99,13 @@ def known_of(head: int, start: int, native: str) -> Known:
 
 
 @lru_cache(maxsize=1024)
+def extent_of(text: str) -> Extent:
+    """How large a slice is, of a row of `scan`'s table."""
+    frames, rows, columns, spacing, thickness = json.loads(text)
+    return Extent(frames, rows, columns, spacing and tuple(spacing), thickness)
+
+
+@lru_cache(maxsize=1024)
 def _native(text: str) -> Native:
     length, frames, rows, columns, encoding, spacing = json.loads(text)
     encoding = Encoding._make([*encoding[:-1], encoding[-1] and tuple(encoding[-1])])
@@ -100,9 +116,9 @@ def _rows(files: RawFiles, number: int) -> range:
     return range(number * FILES_A_PIECE, min((number + 1) * FILES_A_PIECE, len(files)))
 
 
-def _piece(files: RawFiles, number: int, hashed: bool, path: Path) -> _Piece:
+def _piece(files: RawFiles, number: int, hashed: bool, lenient: bool, path: Path) -> _Piece:
     rows = _rows(files, number)
-    return _Piece(rows.start, chosen(files, pa.array(rows)), hashed, path)
+    return _Piece(rows.start, chosen(files, pa.array(rows)), hashed, lenient, path)
 
 
 def _read_piece(piece: _Piece) -> int:
@@ -111,7 +127,7 @@ def _read_piece(piece: _Piece) -> int:
     with warnings.catch_warnings():
         # pydicom's are silenced file by file, but in threads each such block may undo another's.
         warnings.simplefilter("ignore")
-        for file, found in enumerate(ahead(_read_one, piece.files), piece.start):
+        for file, found in enumerate(ahead(partial(_read_one, piece.lenient), piece.files), piece.start):
             rows += _piece_rows(file, found, piece.hashed)
     _write(pa.Table.from_pylist(rows, PIECE), piece.path)
     return len(piece.files)
@@ -135,15 +151,16 @@ def _piece_rows(file: int, found: list[Header] | Reject, hashed: bool) -> list[d
             "head": header.known.head,
             "start": header.known.start,
             "native": json.dumps(header.known.native) if header.known.native else "",
+            "extent": json.dumps(header.extent),
             "rule": "",
         }
         for header in found
     ]
 
 
-def _read_one(file: RawFile) -> list[Header] | Reject:
+def _read_one(lenient: bool, file: RawFile) -> list[Header] | Reject:
     try:
-        return read_headers(file.path)
+        return read_headers(file.path, lenient)
     except Refused as refused:
         return Reject(file.id, refused.rule, refused.reason)
     except OSError as error:

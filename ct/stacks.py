@@ -1,5 +1,7 @@
 """The slices of one series as a model takes them that learnt on thicker ones: thin ones are averaged on the normal."""
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,14 +14,23 @@ from ct.series import SAME_PLACE
 TRAINED_MM = 5.1  # between the slices of RSNA's series; median
 TRAINED_RANGE = (5.0, 5.7)  # mm; 5th and 95th percentile
 FINE = Encoding(slope=1 / 8, intercept=0.0, bits=16, signed=True)  # of means: steps of 0.125 HU, up to 4095 HU
+SAME_SIZE = 1e-3  # of pixel spacings, relative, that count as one: half a pixel over 512
 Refuse = Callable[[int, Refused], None]  # told of a row that cannot be used, and why
+
+
+class Size(NamedTuple):
+    """What slices must have in common to be averaged."""
+
+    rows: int
+    columns: int
+    pixel_spacing: tuple[float, float] | None  # mm
 
 
 class Part(NamedTuple):
     """A slice for the model."""
 
     rows: tuple[int, ...]  # of the series, that it was made of; the one it has most of first
-    position: float  # mm along the normal
+    position: float  # mm along the normal; nan of a lone slice without a place
     slice: Slice
 
 
@@ -65,29 +76,51 @@ def plan_slabs(position: npt.NDArray[np.float64]) -> list[Slab]:
     return slabs
 
 
-def average(slabs: list[Slab], slices: Iterable[tuple[int, Slice]], refuse: Refuse) -> Iterator[Part]:
+def usual_size(sizes: Iterable[Size]) -> Size:
+    """The size that the most have, of pixel spacings that are all but equal too; of equally many the first."""
+    counts = Counter(sizes)
+    return max(counts, key=lambda size: sum(count for other, count in counts.items() if _is_same(size, other)))
+
+
+def average(slabs: list[Slab], slices: Iterable[tuple[int, Slice]], size: Size, refuse: Refuse) -> Iterator[Part]:
     """The mean of each slab in Hounsfield units, weighted by its shares; `slices`: rows, ascending, and their slices.
 
-    Only slabs that are under way are in memory. A slice of another size than the first is refused. A slab of which
-    less than half is there, since slices could not be read, is left out.
+    Only slabs that are under way are in memory. Slices of another size than `size` are refused. A slab of which less
+    than half is there, since slices could not be read, is left out. Slices that are in no mean are refused.
     """
     waiting, open_ = iter(slabs), list[_Open]()
     coming = next(waiting, None)
-    size = None
+    unused = set[int]()
+
+    def closed(slab: _Open) -> Iterator[Part]:
+        for part in slab.part():
+            unused.difference_update(part.rows)
+            yield part
+
     for row, slice_ in slices:
-        size = size or (slice_.stored.shape, slice_.pixel_spacing)
-        if (slice_.stored.shape, slice_.pixel_spacing) != size:
+        if not _is_same(Size(*slice_.stored.shape, slice_.pixel_spacing), size):
             refuse(row, Refused("other-size", "pixels of another size: cannot be averaged with the rest of its series"))
             continue
+        unused.add(row)
         while coming and min(coming.shares) <= row:
             open_.append(_Open(coming))
             coming = next(waiting, None)
         while open_ and max(open_[0].slab.shares) < row:
-            yield from open_.pop(0).part()
+            yield from closed(open_.pop(0))
         for slab in open_:
             slab.add(row, slice_)
     for slab in open_:
-        yield from slab.part()
+        yield from closed(slab)
+    reason = f"in no mean over {TRAINED_MM} mm: at an end of its stack, or too few slices beside it could be read"
+    for row in sorted(unused):
+        refuse(row, Refused("not-averaged", reason))
+
+
+def _is_same(one: Size, other: Size) -> bool:
+    if one[:2] != other[:2] or not one.pixel_spacing or not other.pixel_spacing:
+        return one == other
+    pairs = zip(one.pixel_spacing, other.pixel_spacing, strict=True)
+    return all(math.isclose(*pair, rel_tol=SAME_SIZE) for pair in pairs)
 
 
 class _Open:

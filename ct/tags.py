@@ -9,7 +9,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -37,8 +37,11 @@ NAMES = (
     "RescaleIntercept", "RescaleType", "LossyImageCompression", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
+# For flags alone: where one is damaged, it is as if it were not given.
+ADVICE = ("SliceThickness", "ContrastBolusAgent", "ContrastBolusAgentSequence", "ConvolutionKernel")
 # Tag → its name and value representation (PS3.6).
 TAGS = {int(tag): (name, dictionary_VR(tag)) for name in NAMES if (tag := tag_for_keyword(name)) is not None}
+ADVISING = {int(tag): (name, dictionary_VR(tag)) for name in ADVICE if (tag := tag_for_keyword(name)) is not None}
 WANTED: list[BaseTag | int] = [BaseTag(tag) for tag in TAGS]
 # What pydicom raises on bytes that are no proper DICOM, while it reads and while it converts a value.
 DAMAGED = (
@@ -60,15 +63,15 @@ class File(NamedTuple):
     """The parts of a file."""
 
     syntax: UID
-    values: Mapping[str, Any]  # of the NAMES that are there, as pydicom gives them
+    values: Mapping[str, Any]  # of the NAMES (and ADVICE) that are there, as pydicom gives them
     body: bytes  # what follows the file's meta information, inflated; the whole file if it is not deflated
     start: int  # in `body`, of the pixels' value; -1 if there are none
     length: int
 
 
-def parse(content: bytes) -> File:
+def parse(content: bytes, advice: bool = False) -> File:
     """Read a file's tags up to its pixels. `content` may be its beginning only: then `start` may be -1, or it raises
-    one of DAMAGED.
+    one of DAMAGED. `advice`: those of ADVICE too.
     """
     if content[128:META] != b"DICM":
         raise Refused("not-dicom", "has no DICOM preamble")
@@ -87,7 +90,8 @@ def parse(content: bytes) -> File:
     file = io.BytesIO(body[:HEADER_MOST])  # no copy of what is shorter
     file.seek(at)
     implicit = syntax == ImplicitVRLittleEndian
-    dataset = read_dataset(file, implicit, syntax != ExplicitVRBigEndian, stop_when=stop, specific_tags=WANTED)
+    wanted = [*WANTED, *map(BaseTag, ADVISING)] if advice else WANTED
+    dataset = read_dataset(file, implicit, syntax != ExplicitVRBigEndian, stop_when=stop, specific_tags=wanted)
     if not met and len(body) > HEADER_MOST:
         raise Refused("too-large", f"has more than {HEADER_MOST // 2**20} MiB before the pixels")
     values = _values(dataset)
@@ -143,6 +147,9 @@ def _values(dataset: Dataset) -> dict[str, Any]:
             name, vr = found
             plain = _plain(element, vr)
             values[name] = dataset[element.tag].value if plain is None else plain
+        elif found := ADVISING.get(element.tag):
+            with suppress(*DAMAGED):
+                values[found[0]] = dataset[element.tag].value
     return values
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from pydicom import Dataset
+from pydicom.uid import EnhancedCTImageStorage
 
+import commands.predict
 import settings.places
 from commands.predict import best_variant
 from corpus.card import write_card
@@ -54,6 +57,31 @@ def stack(folder: Path, spacing: float, repeat: int, **tags: Any) -> Path:
     return folder
 
 
+def enhanced(positions: list[float], across: bool = False) -> dict[str, Any]:
+    """Tags of an enhanced CT with frames at these places in mm; `across`: the last one is sagittal."""
+
+    def item(**values: Any) -> Dataset:
+        made = Dataset()
+        for name, value in values.items():
+            setattr(made, name, value)
+        return made
+
+    axial, sagittal = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]
+    frames = [
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=[0, 0, z])],
+            PlaneOrientationSequence=[
+                item(ImageOrientationPatient=sagittal if across and number == len(positions) - 1 else axial)
+            ],
+        )
+        for number, z in enumerate(positions)
+    ]
+    return {
+        "SOPClassUID": EnhancedCTImageStorage, "NumberOfFrames": len(positions), "ImagePositionPatient": None,
+        "ImageOrientationPatient": None, "PerFrameFunctionalGroupsSequence": frames,
+    }  # fmt: skip
+
+
 def test_slices_have_what_evaluate_gives_them(root: Path) -> None:
     """Two series whose files lie mixed up in one folder: raw probabilities by way of the corpus and its cached maps."""
     rows, result = ask(root, root / "phantom/stage_2_train", "--variant", "series")
@@ -81,6 +109,7 @@ def test_what_is_no_slice_is_named_and_a_missing_one_is_counted(root: Path, tmp_
     write_dicom(folder / "scout", flat(0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     write_dicom(folder / "deep/er/mr.dcm", flat(0), Modality="MR")
     (folder / "DICOMDIR").write_text("no image")
+    (folder / "linked").symlink_to(tmp_path, target_is_directory=True)
     (folder / os.fsdecode(b"M\xfcller")).write_text("nor here")
     sideways = ["0", "1", "0", "0", "0", "-1"]
     write_dicom(folder / "sagittal.dcm", flat(0), SeriesInstanceUID="x", ImageOrientationPatient=sideways)
@@ -89,7 +118,7 @@ def test_what_is_no_slice_is_named_and_a_missing_one_is_counted(root: Path, tmp_
     assert rejected == {
         cut.name: "truncated", "scout": "localizer", "mr.dcm": "not-ct", "DICOMDIR": "not-dicom",
         os.fsdecode(b"M\xfcller"): "not-dicom",
-        "sagittal.dcm": "not-axial",
+        "sagittal.dcm": "not-axial", "linked": "linked-folder",
     }  # fmt: skip
     assert all(
         word in result.output
@@ -122,6 +151,15 @@ def test_thin_slices_are_averaged_to_what_was_learnt_from(root: Path, tmp_path: 
     assert not any("range" in row["flags"] or "averaged" in row["flags"] for row in answers["thick"])
 
 
+def test_a_scan_without_a_name_has_the_answers_of_one_with(root: Path, tmp_path: Path) -> None:
+    named, nameless = (
+        ask(root, stack(tmp_path / name / "scan", 5.1, 1, PatientID=name), "--variant", "series")[0]
+        for name in ("jane", "")
+    )
+    assert len(nameless) == 3 and not any(row["rejected"] for row in nameless)
+    np.testing.assert_array_equal(numbers(nameless, RAW), numbers(named, RAW))
+
+
 def test_another_prevalence_moves_logits_by_prior_odds(root: Path) -> None:
     """By hand for the shares of POSITIVE on val: `any` 20 of 100 → 5 %, a subtype of 4 of 100 → 1 %."""
     folder = root / "phantom/stage_2_train"
@@ -144,6 +182,68 @@ def test_another_prevalence_moves_logits_by_prior_odds(root: Path) -> None:
         ask(root, folder, "--prevalence", 1.5)
 
 
+def test_an_answer_that_is_not_finite_is_a_reject(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = stack(tmp_path / "scan", 5.1, 1)
+    whole, _ = ask(root, folder, "--variant", "mean")
+    answer = commands.predict.series_logits
+    broken: tuple[Any, Any] = (1, 2)
+
+    def logits(*arguments: Any) -> np.ndarray:
+        found = answer(*arguments)
+        found[broken] = np.nan
+        return found
+
+    monkeypatch.setattr(commands.predict, "series_logits", logits)
+    found, result = ask(root, folder, "--variant", "mean")
+    reason = "not-finite: the network's answer is no finite number"
+    assert [(Path(row["file"]).name, row["rejected"]) for row in found] == [
+        ("0.dcm", ""), ("2.dcm", ""), ("1.dcm", reason)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(numbers(found[:2], RAW), numbers([whole[0], whole[2]], RAW))
+    assert all("2 of 3 slices" in row["flags"] for row in found[:2]) and f"rejected, {reason}" in result.output
+    broken = (slice(None), 0)
+    found, _ = ask(root, folder, "--variant", "mean", status=2)
+    assert [row["rejected"] for row in found] == [reason] * 3
+
+
+def test_slices_without_a_place_are_answered_one_by_one(root: Path, tmp_path: Path) -> None:
+    """As a head with context answers each of them when it is given nothing else."""
+    whole = stack(tmp_path / "whole", 5.1, 1)
+    alone = [ask(root, file, "--variant", "series")[0][0] for file in sorted(whole.iterdir())]
+    scan = stack(tmp_path / "scan", 5.1, 1, ImageOrientationPatient=None)
+    coronal = ["1", "0", "0", "0", "0", "-1"]
+    write_dicom(tmp_path / "other.dcm", flat(0), ImagePositionPatient=None, ImageOrientationPatient=coronal)
+    found, result = ask(root, scan, tmp_path / "other.dcm", "--variant", "series")
+    *found, refused = sorted(found, key=lambda row: row["file"][::-1])
+    assert refused["rejected"].startswith("not-axial") and "nan" not in result.output
+    assert [Path(row["file"]).name for row in found] == ["0.dcm", "1.dcm", "2.dcm"]
+    assert len({row["series"] for row in found}) == 3
+    assert all(row["position_mm"] == "" and row["flags"].startswith("position unknown") for row in found)
+    np.testing.assert_allclose(numbers(found, RAW), numbers(alone, RAW), atol=1e-6)
+
+
+def test_contrast_and_sharp_kernels_are_flagged(root: Path, tmp_path: Path) -> None:
+    folder = stack(tmp_path / "scan", 5.1, 1, ContrastBolusAgent="yes", ConvolutionKernel="H70h")
+    found, _ = ask(root, folder, "--variant", "mean")
+    assert len(found) == 3 and all(row["flags"].startswith("contrast; sharp-kernel") for row in found)
+
+
+def test_frames_of_a_file_have_their_numbers(root: Path, tmp_path: Path) -> None:
+    """Three of 5.1 mm from one file, above the other way up; the last of another's lies across, the rest is cut off."""
+    stored = np.stack([flat(1030), flat(1060), flat(1090)])
+    path = write_dicom(tmp_path / "scan.dcm", stored, **enhanced([10.2, 5.1, 0.0]), SeriesInstanceUID="a")
+    found, _ = ask(root, path, "--variant", "mean")
+    assert [(row["file"], row["position_mm"]) for row in found] == [
+        (f"{path}#3", "0.00"), (f"{path}#2", "5.10"), (f"{path}#1", "10.20")
+    ]  # fmt: skip
+    cut = write_dicom(tmp_path / "cut.dcm", stored, **enhanced([0.0, 5.1, 0.0], across=True), SeriesInstanceUID="b")
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    found, result = ask(root, path, cut, "--variant", "mean")
+    rejected = {row["file"]: row["rejected"].split(":")[0] for row in found if row["rejected"]}
+    assert rejected == {f"{cut}#1": "truncated", f"{cut}#2": "truncated", f"{cut}#3": "orientation"}
+    assert f"{cut}#3" in result.output
+
+
 def test_nothing_readable_is_status_2_with_the_reasons(root: Path, tmp_path: Path) -> None:
     write_dicom(tmp_path / "mr.dcm", flat(0), Modality="MR")
     (tmp_path / "notes.txt").write_text("none")
@@ -156,6 +256,29 @@ def test_nothing_readable_is_status_2_with_the_reasons(root: Path, tmp_path: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings.places, "ROOT", root)
         assert CliRunner().invoke(main, ["predict", str(empty)]).exit_code == 2
+
+
+def test_a_folder_in_the_place_of_the_csv_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    """There are no artifacts here: to look at them first would be another error."""
+    write_dicom(tmp_path / "a.dcm", flat(0))
+    for command, option in (("predict", "--csv"), ("submission", "--out")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(settings.places, "ROOT", tmp_path)
+            result = CliRunner().invoke(main, [command, option, str(tmp_path), str(tmp_path / "a.dcm")])
+        assert result.exit_code == 2 and f"'{option}'" in result.output and "is a directory" in result.output
+
+
+def test_an_error_leaves_no_part_of_the_csv(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> np.ndarray:
+        raise BadArtifact("the head is gone")
+
+    monkeypatch.setattr(commands.predict, "series_logits", fails)
+    monkeypatch.setattr(settings.places, "ROOT", root)
+    folder = stack(tmp_path / "scan", 5.1, 1)
+    out = tmp_path / "out/answers.csv"
+    result = CliRunner().invoke(main, ["predict", "--csv", str(out), "--variant", "mean", str(folder)])
+    assert result.exit_code and "the head is gone" in result.output
+    assert not list(out.parent.iterdir())
 
 
 def test_the_variant_is_that_of_the_lowest_loss_on_val(root: Path) -> None:

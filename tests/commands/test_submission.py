@@ -81,6 +81,9 @@ def test_what_is_missing_or_cannot_be_read_is_named_and_filled_only_if_asked(roo
         assert [found[f"{id_}_{name}"] for name in SUBTYPES] == [max(1e-3, shares[name]) for name in SUBTYPES]
     assert "truncated" in result.output and "not-ct" in result.output and "2 slices of them filled" in result.output
     assert found["ID_a_any"] != shares["any"]
+    (tmp_path / "more").symlink_to(root, target_is_directory=True)
+    _, result = submit(root, tmp_path, "--order", order, status=2)
+    assert "more: linked-folder" in result.output
 
 
 def test_what_is_no_sample_and_no_kaggle_file_is_refused(root: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 from pydicom.dataset import Dataset
 
-from ct.head import check_kind, is_unknown_part
+from ct.head import cautions, check_kind, is_unknown_part
 from ct.pixels import Refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
@@ -45,6 +45,31 @@ def test_where_nothing_is_given_nothing_is_refused() -> None:
     for dataset in (ct(), ct(BodyPartExamined="", ImageType=None), ct(ImageType=["DERIVED", "SECONDARY", "AXIAL"])):
         check_kind(dataset)
         assert not is_unknown_part(dataset)
+
+
+@pytest.mark.parametrize(
+    ("words", "tags"),
+    [
+        (("contrast",), {"ContrastBolusAgent": "APPLIED"}),
+        (("contrast",), {"ContrastBolusAgentSequence": [Dataset()]}),
+        ((), {"ContrastBolusAgent": ""}),
+        ((), {"ContrastBolusAgent": "None"}),
+        (("reformatted",), {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}),
+        (("reformatted",), {"ImageType": ["DERIVED", "SECONDARY", "PROJECTION IMAGE", "MIP"]}),
+        ((), {"ImageType": ["DERIVED", "PRIMARY", "AXIAL"]}),
+        ((), {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]}),
+    ],
+)
+def test_what_a_reader_is_warned_of(words: tuple[str, ...], tags: dict[str, object]) -> None:
+    assert cautions(ct(**tags), None) == words
+
+
+def test_kernels_for_bone_and_lung_are_sharp() -> None:
+    """Siemens' (old and new), GE's, Canon's and Philips' for bone and lung, then theirs for the brain."""
+    for kernel in ("H60s", "H70h", "B70f", ["Hr64h", "3"], "BONE", "BONEPLUS", "LUNG", "FC30", "FC81", "YC"):
+        assert cautions(ct(), kernel) == ("sharp-kernel",), kernel
+    for kernel in ("H31s", "Hr38f", ["Hr40h", "3"], "STANDARD", "SOFT", "FC21", "FC64", "UB", "", None):
+        assert cautions(ct(), kernel) == (), kernel
 
 
 def test_reasons_quote_known_words_only() -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ct.dicom import Encoding, Refused, Slice
-from ct.stacks import Part, average, is_outside, is_thin, plan_slabs
+from ct.stacks import Part, Size, average, is_outside, is_thin, plan_slabs, usual_size
 
+SIZE = Size(8, 8, (0.5, 0.5))
 STORED = Encoding(1.0, -1024.0, 12, False)
 
 
@@ -16,7 +17,7 @@ def slices(count: int, side: int = 8) -> list[Slice]:
 
 def averaged(position: np.ndarray, given: dict[int, Slice]) -> tuple[list[Part], list[tuple[int, Refused]]]:
     refused: list[tuple[int, Refused]] = []
-    parts = average(plan_slabs(position), iter(given.items()), lambda row, why: refused.append((row, why)))
+    parts = average(plan_slabs(position), iter(given.items()), SIZE, lambda row, why: refused.append((row, why)))
     return list(parts), refused
 
 
@@ -71,12 +72,43 @@ def test_slices_that_could_not_be_read_leave_the_mean_of_the_rest_or_nothing() -
     given = slices(10)
     kept = {row: given[row] for row in (0, 1, 2, 3, 8, 9)}  # four of the first slab's five, two of the second's
     (part,), refused = averaged(1.02 * np.arange(10), kept)
+    assert [(row, why.rule) for row, why in refused] == [(8, "not-averaged"), (9, "not-averaged")]
     np.testing.assert_allclose(part.slice.hu(), np.mean([s.hu() for s in given[:4]], axis=0), atol=1 / 16 + 1e-4)
-    assert part.rows == (0, 1, 2, 3) and not refused
+    assert part.rows == (0, 1, 2, 3)
     mixed = {**dict(enumerate(given)), 2: slices(1, side=9)[0]}
     parts, refused = averaged(1.02 * np.arange(10), mixed)
     assert [(row, why.rule) for row, why in refused] == [(2, "other-size")]
     assert 2 not in parts[0].rows and len(parts) == 2
+
+
+def test_the_size_of_a_stack_is_that_of_most_of_its_slices() -> None:
+    """Pixels of 0.488281 mm are those of 0.48828125 mm; of 0.49 mm they are not: 2 pixels more over 512."""
+    written, exact, other = (Size(8, 8, (mm, mm)) for mm in (0.488281, 0.48828125, 0.49))
+    assert usual_size([other, other, written, exact, exact]) in (written, exact)
+    assert usual_size([Size(9, 8, (0.5, 0.5)), SIZE, SIZE]) == SIZE
+    assert usual_size([Size(8, 8, None), Size(8, 8, None), SIZE]) == Size(8, 8, None)
+    odd, *given = slices(11)
+    given[0], given[3] = odd._replace(stored=odd.stored[:7]), given[3]._replace(pixel_spacing=(0.5001, 0.49999))
+    given[9] = given[9]._replace(pixel_spacing=(0.502, 0.5))
+    parts, refused = averaged(1.02 * np.arange(10), dict(enumerate(given)))
+    assert [(row, why.rule) for row, why in refused] == [(0, "other-size"), (9, "other-size")]
+    assert [sorted(part.rows) for part in parts] == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("positions", "lost"),
+    [
+        # 12 mm: two slabs in the middle of them, from 0.65 mm on, where the first slice ends at 0.25.
+        (0.5 * np.arange(24), [0, 23]),
+        # 2.5 mm: less than half a slab.
+        (0.5 * np.arange(5), [0, 1, 2, 3, 4]),
+        (1.02 * np.arange(10), []),
+    ],
+)
+def test_every_slice_is_in_a_mean_or_refused(positions: np.ndarray, lost: list[int]) -> None:
+    parts, refused = averaged(positions, dict(enumerate(slices(len(positions)))))
+    assert [(row, why.rule) for row, why in refused] == [(row, "not-averaged") for row in lost]
+    assert {row for part in parts for row in part.rows} == set(range(len(positions))) - set(lost)
 
 
 def test_no_more_is_read_ahead_than_a_slab() -> None:
@@ -87,7 +119,8 @@ def test_no_more_is_read_ahead_than_a_slab() -> None:
             read.append(row)
             yield row, slice_
 
-    parts = average(plan_slabs(np.linspace(0, 1.02 * 59, 60)), coming(), lambda *_: pytest.fail("nothing is refused"))
+    slabs = plan_slabs(np.linspace(0, 1.02 * 59, 60))
+    parts = average(slabs, coming(), SIZE, lambda *_: pytest.fail("nothing is refused"))
     for number in range(1, 12):
         next(parts)
         assert len(read) == 5 * number + 1
