@@ -42,8 +42,8 @@ def take_signed(model: nn.Module, scale: Scale | None) -> nn.Module:
     for convolution in convolutions or [None]:
         if convolution is None or getattr(convolution, "in_channels", 0) != 3:
             raise BadParameter(
-                f"start: weights of {entry['architecture']} want images of mean {wanted.mean} and std {wanted.std}, and "
-                "no convolution that could scale them comes first; choose another architecture, or start: random"
+                f"start: weights of {entry['architecture']} want images of mean {wanted.mean} and std {wanted.std}, "
+                "and no convolution that could scale them comes first; choose another architecture, or start: random"
             )
         convolution.register_forward_pre_hook(rescale)
     return model

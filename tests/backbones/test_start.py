@@ -49,7 +49,9 @@ def test_a_hub_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_weights_that_want_other_images_get_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ImageNet's mean and deviation, as these were published with; nothing is fetched."""
     create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, num_classes: create(name, num_classes=num_classes))
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, pretrained, num_classes: create(name, num_classes=num_classes)
+    )
     model, _ = start_cnn(name, 6, Start(timm=True), 0, keep_classifier=False)
     torch.manual_seed(0)
     theirs, signed = create(name, num_classes=6).eval(), torch.rand(1, 3, 64, 64) * 2 - 1
