@@ -60,7 +60,7 @@ def stage(name: str, adopt: str | None) -> None:
 
 @main.command()
 @click.option("--scale", metavar="WHAT", help="rsna-imagenet, a profile or a file of parameters: what it would take.")
-@click.option("--measure", is_flag=True, help="Write FILE (work/machine.json) from what the stages of this checkout took.")
+@click.option("--measure", is_flag=True, help="Write FILE from what this checkout's stages took.")
 @click.option(
     "--machine",
     metavar="FILE",

@@ -20,7 +20,10 @@ from stages.scale import Counts, Machine, Measured, Row, drawn_counts, loads, pr
 # RSNA 2019's stage 2 training set, and ILSVRC 2012's train and val parts, through the paper's parameters.
 RSNA_IMAGENET = Counts(752_803, 1_281_167, 50_000)
 MANIFESTS = ("data/ct.csv", "data/photos.csv")
-OWN, SHIPPED = Path("work/machine.json"), Path("benchmarks/results/machine.json")  # --measure's, and one of the project's
+OWN, SHIPPED = (
+    Path("work/machine.json"),
+    Path("benchmarks/results/machine.json"),
+)  # --measure's, and one of the project's
 
 
 def write_machine(given: Path | None) -> None:
@@ -59,17 +62,24 @@ def machine_of(params: dict[str, Any], counts: Counts, artifacts: Path) -> Machi
         )
     computing = networks[0]["computing"]
     ranks = int(computing["ranks"])
-    start_s = min(record["seconds"] for record in networks)
-    measured = [
-        Measured(
-            **{name: getattr(load, name) for name in ("stage", "rate", "unit", "work", "size", "batch_flops")},
-            seconds=records[load.stage]["seconds"],
-            fixed_s=start_s if "computing" in records[load.stage] else 0,
-            memory_mb=records[load.stage].get("memory_mb"),
-        )
+    ran = [
+        (load, records[load.stage])
         for load in loads(params, counts, ranks)
         if load.stage in records and (load.unit != "FLOP" or "computing" in records[load.stage])  # else it was skipped
     ]
+    # A mean of logits trains nothing, so where there is one its stage is a start and no more.
+    start_s = min((record["seconds"] for load, record in ran if load.unit == "FLOP"), default=0.0)
+    measured = []
+    for load, record in ran:
+        shortest = min(other["seconds"] for kin, other in ran if kin.rate == load.rate)
+        measured.append(
+            Measured(
+                **{name: getattr(load, name) for name in ("stage", "rate", "unit", "work", "size", "batch_flops")},
+                seconds=record["seconds"],
+                fixed_s=min(start_s, shortest) if "computing" in record else 0,
+                memory_mb=record.get("memory_mb"),
+            )
+        )
     return Machine(
         command="python pipeline.py plan --measure",
         revision=next(iter(records.values())).get("revision", ""),

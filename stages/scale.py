@@ -85,7 +85,7 @@ class Machine(Parameters):
     device: str  # "cpu" or "cuda"
     devices: int = Field(ge=1)  # ranks
     precision: str
-    start_s: float = Field(ge=0)  # of the shortest stage that runs networks: nearly all of it are imports
+    start_s: float = Field(ge=0)  # of the shortest stage that trains or runs networks: nearly all of it are imports
     start_mb: float = Field(gt=0)  # of the smallest such process
     stages: tuple[Measured, ...]
 

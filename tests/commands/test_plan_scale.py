@@ -24,6 +24,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
         return [
             Load("prepare-ct", "prepare-ct", "pixels", work, "a", 5_000_000_000),
             Load("gan-train", "gan-train", "FLOP", work, str(params["gan_train"]["side"]), 7, work / ranks),
+            Load("vit-train@mean", "vit-train", "FLOP", 0, "", 0),
+            Load("control-corpus@grey", "control-corpus grey", "pixels", work, "a", 0),
             Load("report", "report", "runs", 1, "", 0),
         ]
 
@@ -43,13 +45,14 @@ def test_rates_are_read_from_the_provenance_of_what_ran(tmp_path: Path, capsys: 
         machine_of(params, Counts(100, 0, 0), tmp_path)
     provenance(tmp_path, "prepare-ct", seconds=2.0, parameters={"prepare_ct": params["prepare_ct"]})
     provenance(tmp_path, "gan-train", seconds=30.0, memory_mb=900, computing=COMPUTING)
-    provenance(tmp_path, "evaluate@vit", seconds=10.0, memory_mb=500, computing=COMPUTING)
+    provenance(tmp_path, "vit-train@mean", seconds=10.0, memory_mb=500, computing=COMPUTING)
+    provenance(tmp_path, "control-corpus@grey", seconds=4.0, memory_mb=600, computing=COMPUTING)
     provenance(tmp_path, "gan-audit", computing=COMPUTING)  # of a version that noted no seconds
     provenance(tmp_path, "report", seconds=1, parameters={"seed": 0, "report": {"dpi": 7}})  # not the demo's
     provenance(tmp_path, "split-ct", seconds=1, processor="of a colleague")
     provenance(tmp_path, "vit-train@vit", seconds=3.0, memory_mb=400, computing=COMPUTING | {"precision": "bf16"})
     machine = machine_of(params, Counts(100, 0, 0), tmp_path)
-    assert [one.stage for one in machine.stages] == ["prepare-ct", "gan-train"]
+    assert [one.stage for one in machine.stages] == ["prepare-ct", "gan-train", "vit-train@mean", "control-corpus@grey"]
     assert "with other parameters: report, split-ct, vit-train@vit" in capsys.readouterr().out
     assert (machine.start_s, machine.start_mb, machine.devices, machine.device) == (10, 500, 2, "cpu")
     (tmp_path / "machine.json").write_text(json.dumps(machine.model_dump()))
@@ -59,6 +62,7 @@ def test_rates_are_read_from_the_provenance_of_what_ran(tmp_path: Path, capsys: 
     assert lines["gan-train"] == ["4.4", "min", "0.00", "5.6", "0.15", "measured"], (
         "10 + 12.8 * 20 s; 0.5 + 12.8 * 0.4 GB"
     )
+    assert lines["control-corpus@grey"][:2] == ["9.1", "s"], "4 + 12.8 * 0.4 s: no start is longer than the run"
     assert lines["report"] == ["?", "unknown"]
     assert lines["nothing"][-1] == "report"
 
