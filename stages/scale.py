@@ -96,7 +96,7 @@ class Row(NamedTuple):
     stage: str
     seconds: float | None
     bytes: int
-    memory_mb: float | None
+    memory_mb: float | None  # None also: of other networks than those measured, whose FLOPs say little about it
     device_hours: float | None  # None: it runs no network
     basis: str  # "measured", "extrapolated" or "unknown"
 
@@ -115,10 +115,11 @@ def predict(load: Load, machine: Machine) -> Row:
     if load.work and not worked:
         return Row(load.stage, None, load.bytes, None, None, "unknown")
     seconds = fixed + (load.work * sum(s for _, s in worked) / sum(w for w, _ in worked) if load.work else 0.0)
-    basis = "measured" if any(one.size == load.size for one in same) or not load.work else "extrapolated"
+    is_same = any(one.size == load.size for one in same) or not load.work
+    basis = "measured" if is_same else "extrapolated"
     heavy = [(one.batch_flops, one.memory_mb) for one in same if one.memory_mb]
     memory = None
-    if heavy:
+    if heavy and (is_same or not load.batch_flops):
         flops, most = max(heavy)
         memory = most
         if load.batch_flops and flops:

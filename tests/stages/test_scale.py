@@ -58,6 +58,7 @@ def test_a_rate_of_another_size_is_extrapolated_and_one_of_the_same_goes_before_
     assert row.seconds == 105 and row.basis == "measured" and row.memory_mb == 1400
     other = predict(Load("x", "x", "FLOP", 3000, "c", 0), here)
     assert other.seconds == pytest.approx(5 + 3000 * (10 + 50) / 1500) and other.basis == "extrapolated"
+    assert predict(Load("x", "x", "FLOP", 3000, "c", 0, 99), here).memory_mb is None, "other networks, other memory"
 
 
 def test_what_nothing_like_was_measured_is_unknown_and_no_network_has_no_device_hours() -> None:
