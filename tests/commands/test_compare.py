@@ -1,5 +1,4 @@
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,11 +111,14 @@ shutil.copytree(f"{os.environ['MADE']}/{seed}", "artifacts", dirs_exist_ok=True)
 def test_two_seeds_are_run_compared_and_not_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Real DVC experiments of one stage, which leaves made-up scores of all variants of `arms-small`."""
+    """Real DVC experiments of one stage, which leaves made-up scores."""
     root, made, out = tmp_path / "repo", tmp_path / "made", tmp_path / "comparison"
     root.mkdir()
-    shutil.copy(ROOT / "profiles/arms-small.yaml", root / "params.yaml")
-    variants = list(load_yaml(root / "params.yaml")["variants"])
+    params = load_yaml(ROOT / "profiles/arms-small.yaml")
+    variants = ["vit", "original-linear", "restyled-linear", "translated-linear"]
+    params["variants"] = {name: params["variants"][name] for name in variants}
+    params["report"]["reference"] = "prevalences"
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
     truth = [write_scores(made / str(seed), variants, seed) for seed in (0, 2)]  # entries have own seeds 0 and 1
     (root / "make.py").write_text(MAKE)
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": GRAPH}))
@@ -133,12 +135,12 @@ def test_two_seeds_are_run_compared_and_not_run_again(
     monkeypatch.setattr("commands.stage.work_root", lambda: root / "work")
     monkeypatch.setattr(compare, "declarations", lambda _: {"scores": declared})
     monkeypatch.setattr(compare, "check_rendered", lambda _: None)  # it is of another graph
-    order: Any = (2, 1, ["evaluate.intervals.replicates=100"])
+    settings = ["evaluate.intervals.replicates=100"]
 
-    compare_arms(*order, dry=True, out=out)
+    compare_arms(2, 1, settings, dry=True, out=out)
     assert "2 of 2 experiments to run, 2 stages at most" in capsys.readouterr().out and not out.exists()
     for said in ("2 of 2 experiments to run", "0 of 2 experiments to run"):
-        compare_arms(*order, dry=False, out=out)
+        compare_arms(2, 1, settings, dry=False, out=out)
         assert said in capsys.readouterr().out
         assert (made / "log").read_text() == "0\n2\n"
     assert not (root / "artifacts").exists() and not call(["git", "diff"], root).stdout
