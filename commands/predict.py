@@ -58,10 +58,9 @@ class Rejected:
 
     def __init__(self, names: dict[str, str], left: dict[str, Refused]) -> None:
         self.names = names
-        # Path, frame from 1 or None, rule, reason.
-        self.found = dict[tuple[str, int | None, str, str], None].fromkeys(
-            (path, None, why.rule, why.reason) for path, why in left.items()
-        )
+        self.found = dict[tuple[str, int | None, str, str], None]()  # path, frame from 1 or None, rule, reason
+        for path, why in left.items():
+            self.found[path, None, why.rule, why.reason] = None
 
     def add(self, id_: str, why: Refused | Reject, frame: int | None = None) -> None:
         self.found[self.names[id_], frame, why.rule, why.reason] = None
@@ -173,13 +172,13 @@ def _answer(model: Model, series: Series, rejected: Rejected, average_thin: bool
             yield 0.0 if math.isnan(part.position) else part.position, made
 
     logits = series_logits(model, pictures())
-    finite = np.isfinite(logits).all(axis=1)
-    for number in np.flatnonzero(~finite).tolist():
-        for row in made_of[number]:
+    finite = [bool(np.isfinite(answer).all()) for answer in logits]
+    for slices, is_so in zip(made_of, finite, strict=True):
+        for row in () if is_so else slices:
             refuse(row, Refused("not-finite", "the network's answer is no finite number"))
     common = flags_of(series, len(series.frames) - len(lost))
     sound = [row._replace(flags=common + row.flags) for row, is_so in zip(rows, finite, strict=True) if is_so]
-    return sound, logits[finite]
+    return sound, logits[np.array(finite, bool)]
 
 
 def _incoherent(probability: Sequence[float], labels: Sequence[str]) -> list[str]:

@@ -32,8 +32,8 @@ def submit(
     """
     files, names, left = given_files(paths)
     if left and not fill:
-        path, why = next(iter(left.items()))
-        raise BadInput(f"{path}: {why}; mend it or name what it holds, or repeat with --fill")
+        path, refused = next(iter(left.items()))
+        raise BadInput(f"{path}: {refused}; mend it or name what it holds, or repeat with --fill")
     slices = {path: Path(path).stem for path in names.values()}
     rows = _rows(order) if order else [f"{name}_{label}" for name in sorted(slices.values()) for label in SUBTYPES]
     wanted = dict.fromkeys(row.rpartition("_")[0] for row in rows)

@@ -98,7 +98,8 @@ def average(slabs: list[Slab], slices: Iterable[tuple[int, Slice]], size: Size, 
             yield part
 
     for row, slice_ in slices:
-        if not _is_same(Size(*slice_.stored.shape, slice_.pixel_spacing), size):
+        rows, columns = slice_.stored.shape
+        if not _is_same(Size(rows, columns, slice_.pixel_spacing), size):
             refuse(row, Refused("other-size", "pixels of another size: cannot be averaged with the rest of its series"))
             continue
         unused.add(row)

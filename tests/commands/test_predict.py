@@ -24,6 +24,7 @@ from tests.backbones import made
 from tests.ct.files import flat, write_dicom
 from tests.vit.foreign import POSITIVE, SLICES, TEMPERATURES, sources_of
 from vit.head import predict
+from vit.predict import series_logits
 
 RAW = [f"raw_{label}" for label in LABELS]
 
@@ -185,11 +186,10 @@ def test_another_prevalence_moves_logits_by_prior_odds(root: Path) -> None:
 def test_an_answer_that_is_not_finite_is_a_reject(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = stack(tmp_path / "scan", 5.1, 1)
     whole, _ = ask(root, folder, "--variant", "mean")
-    answer = commands.predict.series_logits
     broken: tuple[Any, Any] = (1, 2)
 
     def logits(*arguments: Any) -> np.ndarray:
-        found = answer(*arguments)
+        found = series_logits(*arguments)
         found[broken] = np.nan
         return found
 

@@ -23,8 +23,9 @@ def test_an_answer_needs_no_patient(tmp_path: Path, patient: str | None) -> None
 
 @pytest.mark.parametrize("name", ["SOPInstanceUID", "SeriesInstanceUID"])
 def test_an_answer_needs_slice_and_series(tmp_path: Path, name: str) -> None:
+    tags: dict[str, Any] = {name: None}
     with pytest.raises(Refused, match=f"no-id: {name} is not given"):
-        read_headers(write_dicom(tmp_path / "a.dcm", flat(0), **{name: None}), lenient=True)
+        read_headers(write_dicom(tmp_path / "a.dcm", flat(0), **tags), lenient=True)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,11 @@ def test_a_place_that_cannot_be_is_refused_also_for_an_answer(tmp_path: Path) ->
 
 
 def test_an_answer_has_cautions_and_a_corpus_none(tmp_path: Path) -> None:
-    tags = {"ContrastBolusAgent": "Omnipaque", "ConvolutionKernel": ["Hr64h", "3"], "SliceThickness": "0.75"}
+    tags: dict[str, Any] = {
+        "ContrastBolusAgent": "Omnipaque",
+        "ConvolutionKernel": ["Hr64h", "3"],
+        "SliceThickness": "0.75",
+    }
     path = write_dicom(tmp_path / "a.dcm", flat(0), **tags, BodyPartExamined="ROUTINE")
     (header,) = read_headers(path, lenient=True)
     assert header.warnings == ("body-part", "contrast", "sharp-kernel") and header.extent.thickness == 0.75

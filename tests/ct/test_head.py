@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from pydicom.dataset import Dataset
 
@@ -66,9 +68,11 @@ def test_what_a_reader_is_warned_of(words: tuple[str, ...], tags: dict[str, obje
 
 def test_kernels_for_bone_and_lung_are_sharp() -> None:
     """Siemens' (old and new), GE's, Canon's and Philips' for bone and lung, then theirs for the brain."""
-    for kernel in ("H60s", "H70h", "B70f", ["Hr64h", "3"], "BONE", "BONEPLUS", "LUNG", "FC30", "FC81", "YC"):
+    sharp: list[Any] = ["H60s", "H70h", "B70f", ["Hr64h", "3"], "BONE", "BONEPLUS", "LUNG", "FC30", "FC81", "YC"]
+    smooth: list[Any] = ["H31s", "Hr38f", ["Hr40h", "3"], "STANDARD", "SOFT", "FC21", "FC64", "UB", "", None]
+    for kernel in sharp:
         assert cautions(ct(), kernel) == ("sharp-kernel",), kernel
-    for kernel in ("H31s", "Hr38f", ["Hr40h", "3"], "STANDARD", "SOFT", "FC21", "FC64", "UB", "", None):
+    for kernel in smooth:
         assert cautions(ct(), kernel) == (), kernel
 
 
