@@ -114,7 +114,7 @@ def test_frozen_cnns_keep_it(labels: tuple[str, ...], file: Path, tmp_path: Path
 
 
 def test_a_cnn_whose_images_cannot_be_scaled_is_said() -> None:
-    model = timms(OTHER)
-    model.pretrained_cfg["first_conv"] = "blocks.0.0.conv"  # type: ignore[index,operator]
+    model: Any = timms(OTHER)
+    model.pretrained_cfg["first_conv"] = "blocks.0.0.conv"
     with pytest.raises(BadParameter, match=r"of test_efficientnet want images of mean \(0\.485, .* another architec"):
         take_signed(model, None)
