@@ -115,7 +115,7 @@ def test_slices_of_a_series_are_seen_in_one_view(folders: dict[str, Path]) -> No
     pixels = [inputs.read(np.array([3]))[0].expand(4, -1, -1, -1)]
     seen = inputs.on_device(pixels, accelerator.device, decisions, TRAIN, torch.tensor([0, 0, 0, 1]))[0]
     torch.testing.assert_close(seen[:2], seen[1:3])
-    assert not torch.allclose(seen[2], seen[3], atol=0.01)
+    assert not torch.allclose(seen[2], seen[3], atol=1e-4)
 
 
 def test_what_cannot_be_read_is_said(folders: dict[str, Path]) -> None:
