@@ -1,5 +1,6 @@
 """The figure of a comparison: label-fraction curves, primary differences, arms, and Figure 2, called paper-style."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
@@ -106,12 +107,14 @@ def _paper_style(axis: Axes, found: Comparison, params: Mapping[str, Any], shown
     seen: set[str] = set()
     names = start_names(params["prepare_photos"]["source"], params["imagenet"] is not None)
     corpora = {"ImageNet": names["imagenet"], "GAN": names["gan-pretrain"]}
+    widest = max(Counter(len(entry["cnns"]) for entry in shown.values()).values())
+    step = min(0.16, 0.8 / widest)  # those of one number end before those of the next
     for name, entry in shown.items():
         metrics = {metric: _value(found, name, metric) for metric in (LEAD, "mean_accuracy", "mean_auc")}
         where = point(name, entry, params["cnns"], metrics)
         row = found.row(name, LEAD)
         assert row is not None  # chosen above
-        x = where.cnns + 0.16 * (place := beside.get(where.cnns, 0))
+        x = where.cnns + step * (place := beside.get(where.cnns, 0))
         beside[where.cnns] = place + 1
         colour, marker = LOOKS[where.pretraining]
         words = " + ".join(corpora.get(word, word) for word in where.pretraining.split(" + "))
@@ -122,7 +125,7 @@ def _paper_style(axis: Axes, found: Comparison, params: Mapping[str, Any], shown
     if floor := found.row(PREVALENCES, LEAD):
         axis.axhline(floor.estimate.value, color="#999999", linewidth=1, linestyle=(0, (4, 3)))
     axis.set_xticks(range(max(beside) + 1))
-    axis.margins(y=0.4)
+    axis.margins(y=0.5)
     axis.legend(fontsize=7, loc="lower left")
     axis.set_xlabel("CNNs in front of the head")
 
