@@ -10,6 +10,7 @@ from torch import nn
 
 from backbones.extractor import Extractor
 from backbones.feature_cnn import load_cnn
+from backbones.scaling import take_signed
 from settings.errors import BadArtifact, BadInput, BadParameter
 
 NOT_STORED = ".num_batches_tracked"  # counters that older files lack and inference does not read
@@ -23,13 +24,12 @@ class Audited(NamedTuple):
 
     def logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits (n×classes) of the extractor's features (n×d)."""
-        device = self.extractor.mean.device
         with torch.inference_mode():
-            return self.last.to(device)(torch.from_numpy(features).to(device)).float().cpu().numpy()
+            return self.last(torch.from_numpy(features)).float().numpy()
 
 
 def load_timm(architecture: str, file: Path, side: int) -> Audited:
-    """A timm classifier with the weights of a safetensors file (fp16 is widened), scaled as timm's entry for it says.
+    """A timm classifier with the weights of a safetensors file (fp16 is widened); it sees images as timm's entry says.
 
     Raises BadParameter for a name that timm has not, BadInput for weights of another network.
     """
@@ -47,9 +47,7 @@ def load_timm(architecture: str, file: Path, side: int) -> Audited:
     wrong = [name for name in missing if not name.endswith(NOT_STORED)] + unexpected
     if wrong:
         raise BadInput(f"weights file {file.name} is not of {architecture} ({wrong[0]}); mend gan_audit.classifier")
-    scale: Any = network.pretrained_cfg
-    name = f"{architecture}, {file.name}, at {side} px"
-    return _split(network, name, side, mean=tuple(scale["mean"]), std=tuple(scale["std"]))
+    return _split(take_signed(network, None), f"{architecture}, {file.name}, at {side} px", side)
 
 
 def load_trained(folder: Path) -> tuple[Audited, dict[str, Any]]:
@@ -71,7 +69,7 @@ def imagenet_columns(card: dict[str, Any]) -> npt.NDArray[np.int64]:
     return np.array([index[wnid] for wnid in card["classes"]], dtype=np.int64)
 
 
-def _split(network: Any, name: str, side: int, **scale: tuple[float, ...]) -> Audited:
+def _split(network: Any, name: str, side: int) -> Audited:
     last = network.get_classifier()
     network.reset_classifier(0)
-    return Audited(Extractor(network.eval(), name, side, **scale), last.eval().requires_grad_(False))
+    return Audited(Extractor(network.eval(), name, side), last.eval().requires_grad_(False))

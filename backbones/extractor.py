@@ -20,26 +20,17 @@ from training.ranks import gather_rows, my_rows
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-HALF = (0.5, 0.5, 0.5)  # mean and sd of what a CNN of this project reads: -1…1
-
 
 class Extractor(nn.Module):
     """Images → the CNN's pooled features (n×d), resized on their device to the side that the CNN reads.
 
     Frozen: evaluation mode always, no gradient to its own weights; gradients reach float images. `network` gives n×d
-    from images scaled by `mean` and `std` (of values in 0…1). `name` says which CNN it is, for cards and tables.
+    from images in -1…1 (see `backbones.scaling`). `name` says which CNN it is, for cards and tables.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self, network: nn.Module, name: str, side: int, mean: tuple[float, ...] = HALF, std: tuple[float, ...] = HALF
-    ) -> None:
+    def __init__(self, network: nn.Module, name: str, side: int) -> None:
         super().__init__()
         self.network, self.name, self.side = network, name, side
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
 
@@ -49,8 +40,8 @@ class Extractor(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Float n×3×H×W in -1…1 → n×d; differentiable."""
-        x = resize(images, self.side)
-        return self.network(((x + 1) / 2 - self.mean) / self.std)
+        features: Tensor = self.network(resize(images, self.side))
+        return features
 
     def of_pixels(self, images: Tensor) -> Tensor:
         """uint8 n×H×W×3 → n×d."""

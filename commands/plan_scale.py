@@ -20,10 +20,7 @@ from stages.scale import Counts, Machine, Measured, Row, drawn_counts, loads, pr
 # RSNA 2019's stage 2 training set, and ILSVRC 2012's train and val parts, through the paper's parameters.
 RSNA_IMAGENET = Counts(752_803, 1_281_167, 50_000)
 MANIFESTS = ("data/ct.csv", "data/photos.csv")
-OWN, SHIPPED = (
-    Path("work/machine.json"),
-    Path("benchmarks/results/machine.json"),
-)  # --measure's, and one of the project's
+OWN, SHIPPED = Path("work/machine.json"), Path("benchmarks/results/machine.json")  # --measure's, and the project's
 
 
 def write_machine(given: Path | None) -> None:

@@ -51,13 +51,13 @@ class Known(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """How large a frame is."""
+    """How large a frame is: of `lenient` headers."""
 
     frames: int  # of its file
     rows: int
     columns: int
     pixel_spacing: tuple[float, float] | None  # mm
-    thickness: float | None  # mm; SliceThickness, of `lenient` headers alone
+    thickness: float | None  # mm; SliceThickness
 
 
 class Header(NamedTuple):
@@ -74,7 +74,7 @@ class Header(NamedTuple):
     warnings: tuple[str, ...]
     study: str  # StudyInstanceUID; empty if the file has none
     known: Known
-    extent: Extent
+    extent: Extent | None
 
 
 def read_headers(path: Path, lenient: bool = False) -> list[Header]:
@@ -230,13 +230,14 @@ def _header(found: File, stored: Stored, frame: int, head: int, start: int, leni
     kind = f"{word}, {encoding.bits}-bit {'signed' if encoding.signed else 'unsigned'}"
     if frames > 1:
         slice_id, kind = f"{slice_id}.{frame + 1}", f"{kind}, multi-frame"
-    native, spacing = None, _spacing(dataset, frame)
+    native = None
     if found.syntax in NATIVE and found.syntax not in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
+        spacing = _spacing(dataset, frame)
         native = Native(found.length, frames, stored.rows, stored.columns, encoding, spacing)
     study, known = str(dataset.get("StudyInstanceUID") or "").strip(), Known(head, start, native)
-    extent = Extent(frames, stored.rows, stored.columns, spacing, _thickness(dataset, frame) if lenient else None)
-    warnings = _warnings(found, encoding)
+    warnings, extent = _warnings(found, encoding), None
     if lenient:
+        extent = Extent(frames, stored.rows, stored.columns, _spacing(dataset, frame), _thickness(dataset, frame))
         warnings += cautions(dataset, _value(dataset, frame, "CTReconstructionSequence", "ConvolutionKernel"))
     return Header(slice_id, patient, series, frame, position, (x, y, z), kind, warnings, study, known, extent)
 

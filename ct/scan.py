@@ -35,7 +35,7 @@ PIECE = pa.schema(
         ("position", pa.float64()), ("x", pa.float64()), ("y", pa.float64()), ("z", pa.float64()),
         ("kind", WORDS), ("warnings", WORDS),
         ("head", pa.uint64()), ("start", pa.int32()), ("native", WORDS),  # of `ct.dicom.Known`; native as JSON
-        ("extent", WORDS),  # `ct.dicom.Extent` as JSON
+        ("extent", WORDS),  # `ct.dicom.Extent` as JSON; empty where there is none
         ("study", WORDS), ("rule", pa.string()), ("reason", pa.string()),
     ]
 )  # fmt: skip
@@ -151,7 +151,7 @@ def _piece_rows(file: int, found: list[Header] | Reject, hashed: bool) -> list[d
             "head": header.known.head,
             "start": header.known.start,
             "native": json.dumps(header.known.native) if header.known.native else "",
-            "extent": json.dumps(header.extent),
+            "extent": json.dumps(header.extent) if header.extent else "",
             "rule": "",
         }
         for header in found

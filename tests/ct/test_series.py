@@ -9,7 +9,7 @@ import pyarrow as pa
 import pydicom
 import pytest
 
-from ct.dicom import Extent, Header, Known, read_headers
+from ct.dicom import Header, Known, read_headers
 from ct.series import Normal, SeriesFinding, inspect_series, order, places
 
 from .files import real_slices
@@ -31,9 +31,7 @@ class Placed(NamedTuple):
 def header(
     id_: str, patient: str, series: str, position: float, normal: Normal = AXIAL, frame: int = 0, study: str = ""
 ) -> Header:
-    return Header(
-        id_, patient, series, frame, position, normal, "", (), study, Known(0, 0, None), Extent(1, 64, 64, None, None)
-    )
+    return Header(id_, patient, series, frame, position, normal, "", (), study, Known(0, 0, None), None)
 
 
 def table(headers: Sequence[Header]) -> pa.Table:
